@@ -1,0 +1,33 @@
+# Every library that Sluice stands on, found by pkg-config or, where a library has no .pc file, by its header.
+# A missing one is reported with the Debian package that brings it; all missing ones at once.
+
+find_package(PkgConfig REQUIRED)
+set(SLUICE_MISSING "")
+
+function(sluice_require_pkg target module package)
+  pkg_check_modules(${target} IMPORTED_TARGET QUIET ${module})
+  if(NOT ${target}_FOUND)
+    list(APPEND SLUICE_MISSING "${module} (Debian package ${package})")
+    set(SLUICE_MISSING "${SLUICE_MISSING}" PARENT_SCOPE)
+  endif()
+endfunction()
+
+sluice_require_pkg(EVENT "libevent_core>=2.1" libevent-dev)
+sluice_require_pkg(CURL "libcurl>=7.88" libcurl4-openssl-dev)
+sluice_require_pkg(JANSSON "jansson>=2.13" libjansson-dev)
+sluice_require_pkg(CRYPTO "libcrypto>=3.0" libssl-dev)
+
+find_path(FCGI_INCLUDE_DIR fcgiapp.h)
+find_library(FCGI_LIBRARY fcgi)
+if(NOT FCGI_INCLUDE_DIR OR NOT FCGI_LIBRARY)
+  list(APPEND SLUICE_MISSING "libfcgi (Debian package libfcgi-dev)")
+endif()
+
+if(SLUICE_MISSING)
+  list(JOIN SLUICE_MISSING "\n  " lines)
+  message(FATAL_ERROR "Missing libraries:\n  ${lines}\nscripts/install-deps installs them on Debian 12.")
+endif()
+
+add_library(fcgi_external INTERFACE)
+target_include_directories(fcgi_external SYSTEM INTERFACE "${FCGI_INCLUDE_DIR}")
+target_link_libraries(fcgi_external INTERFACE "${FCGI_LIBRARY}")

@@ -1,0 +1,31 @@
+/* The two clocks, and the one text form of a time. */
+#include "sluice/clock.h"
+
+#include <stdio.h>
+#include <time.h>
+
+static int64_t clock_read_us(clockid_t id)
+{
+    struct timespec now;
+    clock_gettime(id, &now);
+    return (int64_t)now.tv_sec * CLOCK_US_PER_SECOND + now.tv_nsec / 1000;
+}
+
+int64_t clock_monotonic_us(void)
+{
+    return clock_read_us(CLOCK_MONOTONIC);
+}
+
+int64_t clock_wall_us(void)
+{
+    return clock_read_us(CLOCK_REALTIME);
+}
+
+void clock_format_utc(int64_t wall_us, char out[CLOCK_TEXT_SIZE])
+{
+    time_t seconds = (time_t)(wall_us / CLOCK_US_PER_SECOND);
+    struct tm utc;
+    gmtime_r(&seconds, &utc);
+    size_t len = strftime(out, CLOCK_TEXT_SIZE, "%Y-%m-%dT%H:%M:%S", &utc);
+    snprintf(out + len, CLOCK_TEXT_SIZE - len, ".%06dZ", (int)(wall_us % CLOCK_US_PER_SECOND));
+}

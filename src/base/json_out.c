@@ -1,0 +1,112 @@
+/* JSON text into a buffer. */
+#include "sluice/json_out.h"
+
+/* Length of the well-formed UTF-8 sequence at s (RFC 3629), 0 where there is none. */
+static size_t json_utf8_length(const unsigned char *s, size_t len)
+{
+    if (s[0] < 0x80)
+        return 1;
+    if (s[0] >= 0xC2 && s[0] <= 0xDF)
+        return len >= 2 && (s[1] & 0xC0) == 0x80 ? 2 : 0;
+    if (s[0] >= 0xE0 && s[0] <= 0xEF) {
+        if (len < 3 || (s[1] & 0xC0) != 0x80 || (s[2] & 0xC0) != 0x80)
+            return 0;
+        bool overlong = s[0] == 0xE0 && s[1] < 0xA0;
+        bool surrogate = s[0] == 0xED && s[1] > 0x9F;
+        return overlong || surrogate ? 0 : 3;
+    }
+    if (s[0] >= 0xF0 && s[0] <= 0xF4) {
+        if (len < 4 || (s[1] & 0xC0) != 0x80 || (s[2] & 0xC0) != 0x80 || (s[3] & 0xC0) != 0x80)
+            return 0;
+        bool overlong = s[0] == 0xF0 && s[1] < 0x90;
+        bool beyond = s[0] == 0xF4 && s[1] > 0x8F;
+        return overlong || beyond ? 0 : 4;
+    }
+    return 0;
+}
+
+static bool json_is_plain(unsigned char c)
+{
+    return c >= 0x20 && c < 0x7F && c != '"' && c != '\\';
+}
+
+static bool json_put_control(struct buf *b, unsigned char c)
+{
+    switch (c) {
+    case '"':
+        return buf_append_text(b, "\\\"");
+    case '\\':
+        return buf_append_text(b, "\\\\");
+    case '\n':
+        return buf_append_text(b, "\\n");
+    case '\r':
+        return buf_append_text(b, "\\r");
+    case '\t':
+        return buf_append_text(b, "\\t");
+    default:
+        return buf_printf(b, "\\u%04x", c);
+    }
+}
+
+bool json_put_escaped(struct buf *b, struct slice text)
+{
+    const unsigned char *s = (const unsigned char *)text.ptr;
+    size_t i = 0;
+    while (i < text.len) {
+        size_t run = i;
+        while (run < text.len && json_is_plain(s[run]))
+            run++;
+        if (!buf_append(b, s + i, run - i))
+            return false;
+        i = run;
+        if (i == text.len)
+            break;
+        size_t n = s[i] < 0x80 ? 0 : json_utf8_length(s + i, text.len - i);
+        bool ok = n > 0           ? buf_append(b, s + i, n)
+                  : s[i] >= 0x80  ? buf_append_text(b, "\\ufffd")
+                                  : json_put_control(b, s[i]);
+        if (!ok)
+            return false;
+        i += n > 0 ? n : 1;
+    }
+    return true;
+}
+
+bool json_put_string(struct buf *b, struct slice text)
+{
+    return buf_append_char(b, '"') && json_put_escaped(b, text) && buf_append_char(b, '"');
+}
+
+bool json_put_name(struct buf *b, const char *name)
+{
+    char last = b->len > 0 ? buf_data(b)[b->len - 1] : '{';
+    if (last != '{' && last != '[' && !buf_append_char(b, ','))
+        return false;
+    return json_put_string(b, slice_from_text(name)) && buf_append_char(b, ':');
+}
+
+/* A member is written whole or not at all, so that a buffer at its cap still holds valid JSON. */
+static bool json_end_member(struct buf *b, size_t len_before, bool ok)
+{
+    if (!ok)
+        b->len = len_before;
+    return ok;
+}
+
+bool json_put_member_string(struct buf *b, const char *name, struct slice value)
+{
+    size_t before = b->len;
+    return json_end_member(b, before, json_put_name(b, name) && json_put_string(b, value));
+}
+
+bool json_put_member_int(struct buf *b, const char *name, int64_t value)
+{
+    size_t before = b->len;
+    return json_end_member(b, before, json_put_name(b, name) && buf_printf(b, "%lld", (long long)value));
+}
+
+bool json_put_member_bool(struct buf *b, const char *name, bool value)
+{
+    size_t before = b->len;
+    return json_end_member(b, before, json_put_name(b, name) && buf_append_text(b, value ? "true" : "false"));
+}
