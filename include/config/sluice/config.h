@@ -1,0 +1,146 @@
+/*
+ * The configuration: what the option table (options.h) says, with the values of this run.
+ *
+ * An option's value comes from the first of these that names it: the overrides (the command line), the
+ * environment, the .env file, the table's default. A value that is set but empty counts as set, and means the
+ * default: `OPENAI_API_KEY= sluice` hides the key in .env. Loading never stops at the first mistake: all of
+ * them are in the report. No message and no printed value shows a secret.
+ */
+#ifndef SLUICE_CONFIG_H
+#define SLUICE_CONFIG_H
+
+#include "sluice/arena.h"
+#include "sluice/buf.h"
+#include "sluice/log.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Texts in the order in which they were written, each NUL-terminated and without repeats. */
+struct config_list {
+    size_t count;
+    char **items; /* NULL when count is 0 */
+};
+
+/* One client key that uses an OpenAI key of its own. */
+struct config_mapping {
+    char *client_key; /* NULL after config_forget_client_keys() */
+    const char *api_key;
+    const char *organization; /* NULL: as the client's request says */
+    const char *project;      /* NULL: as the client's request says */
+};
+
+struct config_mappings {
+    size_t count;
+    struct config_mapping *items; /* NULL when count is 0 */
+};
+
+enum config_address_kind {
+    CONFIG_ADDRESS_INHERITED, /* descriptor 0, opened by whoever started the process */
+    CONFIG_ADDRESS_UNIX,
+    CONFIG_ADDRESS_TCP,
+};
+
+struct config_address {
+    enum config_address_kind kind;
+    const char *path; /* UNIX: absolute, at most 107 bytes; otherwise NULL */
+    const char *host; /* TCP: a name or a number, IPv6 without brackets; otherwise NULL */
+    uint16_t port;    /* TCP: in host byte order, never 0 */
+};
+
+/* Each field is filled from the option of the same name. Texts are never NULL unless said. Times are in
+ * microseconds. Everything that is pointed to lives in memory, until config_free(). */
+struct config {
+    struct arena memory;
+
+    struct config_list openai_api_keys;     /* OPENAI_API_KEY; empty: only mapped client keys can be served */
+    struct config_list client_api_keys;     /* CLIENT_API_KEYS; a key may be in api_key_mapping too */
+    struct config_mappings api_key_mapping; /* API_KEY_MAPPING; its client keys are accepted too */
+
+    bool debug;
+    int64_t log_level;    /* an enum log_level; DEBUG has been applied: see config_log_level() */
+    const char *log_file; /* empty: stderr */
+
+    int64_t workers; /* 0: no supervisor, this process serves; `auto` has been resolved */
+    struct config_address listen;
+    const char *base_path; /* in front of /v1: empty, or /… without a slash at its end */
+    const char *state_dir; /* relative to the working directory unless it begins with a slash */
+    int64_t max_body_bytes;
+    int64_t drain_us; /* how long a stopping process lets requests finish */
+
+    const char *openai_base_url; /* scheme and host in lower case, no slash at its end */
+    int64_t upstream_connect_us;
+    int64_t upstream_first_byte_us;
+    int64_t upstream_idle_us;
+    int64_t upstream_total_us;
+
+    /* Accepted, checked and printed, but nothing acts on them yet. */
+    int64_t rate_limit_requests_per_minute;
+    int64_t rate_limit_tokens_per_minute;
+    bool cache_enabled;
+    const char *cache_redis_url; /* may hold a password */
+    int64_t cache_ttl_us;
+};
+
+static inline enum log_level config_log_level(const struct config *c)
+{
+    return (enum log_level)c->log_level;
+}
+
+enum config_severity { CONFIG_WARNING, CONFIG_ERROR };
+
+struct config_note {
+    struct config_note *next;
+    enum config_severity severity;
+    const char *option;  /* an option's name, or the .env file's path */
+    const char *message; /* one line: the value unless it is a secret, what is wrong, what is allowed */
+};
+
+/* What loading found, in order. Only the first notes are kept (CONFIG_NOTES_MAX); all are counted. */
+enum { CONFIG_NOTES_MAX = 200 };
+struct config_report {
+    struct arena memory;
+    struct config_note *first;
+    struct config_note **last;
+    size_t errors;
+    size_t warnings;
+};
+
+void config_report_init(struct config_report *r);
+void config_report_free(struct config_report *r);
+
+/* option and the formatted message are copied. */
+void config_report_add(struct config_report *r, enum config_severity severity, const char *option,
+                       const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* A line a note: `error: WORKERS: "many" is not …`. False where the buffer's cap was reached. */
+bool config_report_write(const struct config_report *r, struct buf *out);
+
+struct config_input {
+    const char *const *overrides;   /* NAME=value texts that beat the environment, ending in NULL; or NULL */
+    const char *const *environment; /* the same form as environ; or NULL */
+    const char *env_file;           /* NULL: .env if there is one; empty: no file; else it must exist */
+};
+
+/*
+ * Fills c and adds to the report (which the caller has initialised). True where the report holds no error; c
+ * can be used only then, but is to be freed in every case. The input is not kept. `auto` workers become the
+ * number of processors that this process may use.
+ */
+__attribute__((warn_unused_result)) bool config_load(struct config *c, const struct config_input *input,
+                                                     struct config_report *report);
+
+/* Overwrites what is secret, releases everything, and zeroes c. A zeroed config may be freed. */
+void config_free(struct config *c);
+
+/* Overwrites and drops the client keys (client_api_keys, and client_key of each mapping becomes NULL), for
+ * after their digests have been taken. */
+void config_forget_client_keys(struct config *c);
+
+/* The effective values, NAME=value a line in the table's order, in a form that the .env parser reads. Of a
+ * secret only its fingerprint is shown: `sha256:` and 12 hex digits. False where the buffer's cap was
+ * reached. */
+bool config_print(const struct config *c, struct buf *out);
+
+#endif

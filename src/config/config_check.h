@@ -1,0 +1,10 @@
+/* Checks that need more than one option. Private to the config layer. */
+#ifndef SLUICE_CONFIG_CHECK_H
+#define SLUICE_CONFIG_CHECK_H
+
+#include "sluice/config.h"
+
+/* Whether every client key has an OpenAI key, and whether the two kinds are kept apart. */
+void config_check_keys(const struct config *c, struct config_report *report);
+
+#endif

@@ -1,0 +1,208 @@
+/* The table, and how a name is found in it. */
+#include "sluice/options.h"
+
+#include "sluice/clock.h"
+#include "sluice/config.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <sched.h>
+
+enum { OPTION_WORKERS_MAX = 256 };
+
+#define OPTION_FIELD(field) .offset = offsetof(struct config, field)
+#define OPTION_SECONDS_RANGE(low_ms, high_s)                                                                 \
+    .type = OPTION_SECONDS, .min = INT64_C(low_ms) * CLOCK_US_PER_MS,                                        \
+    .max = INT64_C(high_s) * CLOCK_US_PER_SECOND
+
+static const struct option_choice option_log_levels[] = {
+    {"debug", LOG_LEVEL_DEBUG},
+    {"info", LOG_LEVEL_INFO},
+    {"warning", LOG_LEVEL_WARNING},
+    {"error", LOG_LEVEL_ERROR},
+    {"warn", LOG_LEVEL_WARNING},
+    {"critical", LOG_LEVEL_ERROR},
+    {NULL, 0},
+};
+
+/* Those that this process may run on: a container is often given fewer than the machine has. */
+static int64_t option_count_processors(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) != 0)
+        return 1;
+    int count = CPU_COUNT(&set);
+    return count > OPTION_WORKERS_MAX ? OPTION_WORKERS_MAX : count;
+}
+
+/* clang-format off */
+static const struct option options[] = {
+    {.name = "OPENAI_API_KEY", .type = OPTION_KEY_LIST, OPTION_FIELD(openai_api_keys),
+     .default_text = "", .default_note = "none", .secret = true, .in_force = true, .essential = true,
+     .prose = "The OpenAI key that requests go upstream with. It may be absent only if API_KEY_MAPPING has a "
+              "key for every client key."},
+    {.name = "CLIENT_API_KEYS", .type = OPTION_KEY_LIST, OPTION_FIELD(client_api_keys),
+     .default_text = "", .default_note = "none", .secret = true, .reloadable = true, .in_force = true,
+     .essential = true,
+     .prose = "The keys that clients of this proxy may use, separated by commas."},
+    {.name = "API_KEY_MAPPING", .type = OPTION_KEY_MAP, OPTION_FIELD(api_key_mapping),
+     .default_text = "", .default_note = "none", .secret = true, .reloadable = true, .in_force = true,
+     .prose = "Client keys with an OpenAI key of their own, as a JSON object: "
+              "{\"client key\": \"OpenAI key\"}. A value may also be "
+              "{\"key\": \"...\", \"organization\": \"...\", \"project\": \"...\"}. "
+              "These client keys need not be in CLIENT_API_KEYS."},
+    {.name = "OPENAI_BASE_URL", .type = OPTION_URL, OPTION_FIELD(openai_base_url), .schemes = "http https",
+     .default_text = "https://api.openai.com/v1", .in_force = true,
+     .prose = "Where the OpenAI API is, as the official clients call it: with /v1 at its end."},
+    {.name = "BASE_PATH", .type = OPTION_PREFIX, OPTION_FIELD(base_path),
+     .default_text = "", .default_note = "empty", .in_force = true,
+     .prose = "What stands in front of /v1 in the paths of this proxy, such as /ai."},
+    {.name = "LISTEN", .type = OPTION_ADDRESS, OPTION_FIELD(listen),
+     .default_text = "", .default_note = "descriptor 0", .in_force = true,
+     .prose = "The FastCGI socket to open: unix:/path, an absolute path, HOST:PORT or [IPv6]:PORT. Empty: the "
+              "socket that a web server or a spawner has opened as descriptor 0."},
+    {.name = "WORKERS", .type = OPTION_INT, OPTION_FIELD(workers), .min = 0, .max = OPTION_WORKERS_MAX,
+     .automatic = option_count_processors,
+     .default_text = "auto", .default_note = "auto: one a processor", .in_force = true,
+     .prose = "How many processes serve requests. With 0 there is no supervisor and the process itself serves, "
+              "for web servers that start processes by themselves."},
+    {.name = "STATE_DIR", .type = OPTION_PATH, OPTION_FIELD(state_dir), .default_text = "state",
+     .in_force = true,
+     .prose = "The directory for what outlives a process. It is made if it is missing; a relative path counts "
+              "from the working directory."},
+    {.name = "LOG_LEVEL", .type = OPTION_CHOICE, OPTION_FIELD(log_level), .choices = option_log_levels,
+     .default_text = "info", .reloadable = true, .in_force = true,
+     .prose = "What is logged: this level and the graver ones."},
+    {.name = "LOG_FILE", .type = OPTION_PATH, OPTION_FIELD(log_file),
+     .default_text = "", .default_note = "standard error", .in_force = true,
+     .prose = "The file that the log is appended to."},
+    {.name = "DEBUG", .type = OPTION_BOOL, OPTION_FIELD(debug), .default_text = "false", .reloadable = true,
+     .in_force = true,
+     .prose = "If true, LOG_LEVEL is debug, whatever it says."},
+    {.name = "MAX_BODY_BYTES", .type = OPTION_BYTES, OPTION_FIELD(max_body_bytes),
+     .default_text = "33554432", .default_note = "33554432 (32 MiB)",
+     .min = 1024, .max = INT64_C(2) << 30, .reloadable = true, .in_force = true,
+     .prose = "The longest request body that is accepted; a longer one is answered 413."},
+    {.name = "UPSTREAM__CONNECT_SECONDS", OPTION_SECONDS_RANGE(10, 300), OPTION_FIELD(upstream_connect_us),
+     .default_text = "10", .reloadable = true, .in_force = true,
+     .prose = "How long connecting to OpenAI may take, TLS included."},
+    {.name = "UPSTREAM__FIRST_BYTE_SECONDS", OPTION_SECONDS_RANGE(10, 86400),
+     OPTION_FIELD(upstream_first_byte_us), .default_text = "600", .reloadable = true, .in_force = true,
+     .prose = "How long OpenAI may take to begin its answer."},
+    {.name = "UPSTREAM__IDLE_SECONDS", OPTION_SECONDS_RANGE(10, 86400), OPTION_FIELD(upstream_idle_us),
+     .default_text = "300", .reloadable = true, .in_force = true,
+     .prose = "How long OpenAI may be silent once its answer has begun."},
+    {.name = "UPSTREAM__TOTAL_SECONDS", OPTION_SECONDS_RANGE(10, 604800), OPTION_FIELD(upstream_total_us),
+     .default_text = "3600", .reloadable = true, .in_force = true,
+     .prose = "How long a request to OpenAI may take from its start to its end."},
+    {.name = "DRAIN_SECONDS", OPTION_SECONDS_RANGE(0, 86400), OPTION_FIELD(drain_us),
+     .default_text = "30", .reloadable = true, .in_force = true,
+     .prose = "How long a stopping process lets requests that are under way finish."},
+    {.name = "RATE_LIMIT__REQUESTS_PER_MINUTE", .type = OPTION_INT,
+     OPTION_FIELD(rate_limit_requests_per_minute), .default_text = "60", .min = 0, .max = 1000000000, .reloadable = true,
+     .prose = "Requests a minute that each client key may make."},
+    {.name = "RATE_LIMIT__TOKENS_PER_MINUTE", .type = OPTION_INT, OPTION_FIELD(rate_limit_tokens_per_minute),
+     .default_text = "100000", .min = 0, .max = 1000000000, .reloadable = true,
+     .prose = "Tokens a minute that each client key may use."},
+    {.name = "CACHE__ENABLED", .type = OPTION_BOOL, OPTION_FIELD(cache_enabled), .default_text = "true",
+     .reloadable = true,
+     .prose = "Whether answers are kept and given again to the same request."},
+    {.name = "CACHE__REDIS_URL", .type = OPTION_URL, OPTION_FIELD(cache_redis_url), .schemes = "redis rediss",
+     .user_info = true, .default_text = "redis://localhost:6379",
+     .prose = "The Redis server that holds the cache."},
+    {.name = "CACHE__TTL_SECONDS", OPTION_SECONDS_RANGE(1000, 31536000), OPTION_FIELD(cache_ttl_us),
+     .default_text = "86400", .reloadable = true,
+     .prose = "How long an answer is kept."},
+};
+/* clang-format on */
+
+static_assert(sizeof options / sizeof *options == OPTIONS_COUNT,
+              "OPTIONS_COUNT in the header is the table's length");
+
+static const char *const option_prefixes[] = {
+    "RATE_LIMIT__", "CACHE__", "UPSTREAM__", "REDIS__", "STREAM__", "METRICS__", "CORS__",
+};
+
+const struct option *options_at(size_t index)
+{
+    return index < OPTIONS_COUNT ? &options[index] : NULL;
+}
+
+size_t options_find(struct slice name)
+{
+    size_t i = 0;
+    while (i < OPTIONS_COUNT && !slice_equals_text(name, options[i].name))
+        i++;
+    return i;
+}
+
+bool options_own_prefix(struct slice name)
+{
+    for (size_t i = 0; i < sizeof option_prefixes / sizeof *option_prefixes; i++)
+        if (slice_starts_with_nocase(name, slice_from_text(option_prefixes[i])))
+            return true;
+    return false;
+}
+
+enum { OPTION_NAME_MAX = 64 };
+
+static size_t option_min(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static bool option_same_letter(char a, char b)
+{
+    return toupper((unsigned char)a) == toupper((unsigned char)b);
+}
+
+/* Optimal string alignment: row i holds the distances of a's first i letters from each beginning of b. */
+static size_t option_name_distance(struct slice a, struct slice b)
+{
+    size_t rows[3][OPTION_NAME_MAX + 1];
+    for (size_t j = 0; j <= b.len; j++)
+        rows[0][j] = j;
+    for (size_t i = 1; i <= a.len; i++) {
+        size_t *now = rows[i % 3], *above = rows[(i + 2) % 3], *twice_above = rows[(i + 1) % 3];
+        now[0] = i;
+        for (size_t j = 1; j <= b.len; j++) {
+            bool same = option_same_letter(a.ptr[i - 1], b.ptr[j - 1]);
+            now[j] = option_min(above[j - 1] + (same ? 0 : 1), option_min(above[j], now[j - 1]) + 1);
+            bool swapped = i > 1 && j > 1 && option_same_letter(a.ptr[i - 1], b.ptr[j - 2]) &&
+                           option_same_letter(a.ptr[i - 2], b.ptr[j - 1]);
+            if (swapped)
+                now[j] = option_min(now[j], twice_above[j - 2] + 1);
+        }
+    }
+    return rows[a.len % 3][b.len];
+}
+
+/* Up to the first two underscores and with them; empty where there are none. */
+static struct slice option_name_prefix(struct slice name)
+{
+    const char *end = name.len > 0 ? memmem(name.ptr, name.len, "__", 2) : NULL;
+    return slice_take(name, end ? (size_t)(end - name.ptr) + 2 : 0);
+}
+
+/* A name that is wrong for the most part is no typing mistake, but its prefix still tells what was meant. */
+static bool option_is_near(struct slice name, const struct option *o, size_t distance)
+{
+    struct slice prefix = option_name_prefix(name);
+    return distance <= name.len / 2 ||
+           (prefix.len > 0 && slice_starts_with_nocase(slice_from_text(o->name), prefix));
+}
+
+const struct option *options_find_nearest(struct slice name, size_t max, size_t *edits)
+{
+    const struct option *nearest = NULL;
+    if (name.len > OPTION_NAME_MAX)
+        return NULL;
+    for (size_t i = 0; i < OPTIONS_COUNT; i++) {
+        size_t distance = option_name_distance(name, slice_from_text(options[i].name));
+        if (distance > max || (nearest && distance >= *edits) || !option_is_near(name, &options[i], distance))
+            continue;
+        nearest = &options[i];
+        *edits = distance;
+    }
+    return nearest;
+}
