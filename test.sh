@@ -1,0 +1,122 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds, and runs every test. The last line counts them: "N passed, M failed, K skipped".
+# usage: ./test.sh [PART...]       PART: unit, asan, fuzz, system, system-asan; default: all of them
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+root=$PWD
+deps=$root/tests/.deps
+all_parts=(unit asan fuzz system system-asan)
+jobs=${SLUICE_TEST_JOBS:-2}
+
+heading() { printf '\n== %s\n' "$*"; }
+
+# Does what the command does, unless its input files are the same as at the last time.
+unless_done() {
+    local stamp=$1 sum
+    shift
+    sum=$(cat "${inputs[@]}" | cksum)
+    [ "$(cat "$stamp" 2>/dev/null)" = "$sum" ] || { "$@" && printf '%s\n' "$sum" >"$stamp"; }
+}
+
+# A second run of this script at the same time must not install into the same directories.
+install_clients() (
+    mkdir -p "$deps"
+    exec 9>"$deps/.lock"
+    flock 9
+    inputs=(tests/system/requirements.txt)
+    unless_done "$deps/venv.done" make_venv "$deps/venv" tests/system/requirements.txt
+    inputs=(tests/system/requirements-028.txt)
+    unless_done "$deps/venv028.done" make_venv "$deps/venv028" tests/system/requirements-028.txt
+    inputs=(tests/system/package.json)
+    unless_done "$deps/node.done" install_node_client
+)
+
+make_venv() {
+    rm -rf "$1" "$1.done"
+    /usr/bin/python3 -m venv "$1"
+    "$1/bin/pip" install --quiet --requirement "$2"
+}
+
+install_node_client() {
+    rm -rf "$deps/node"
+    mkdir -p "$deps/node"
+    cp tests/system/package.json "$deps/node/"
+    (cd "$deps/node" && PATH=$deps/venv/bin:$PATH npm install --no-package-lock --no-audit --no-fund --loglevel=error)
+}
+
+build() (
+    mkdir -p build
+    exec 9>build/.lock
+    flock 9
+    for preset in "$@"; do
+        heading "build: $preset"
+        [ -f "build/$preset/build.ninja" ] || cmake --preset "$preset" >"build/$preset.log" || { cat "build/$preset.log"; return 1; }
+        cmake --build --preset "$preset" 9>&-
+    done
+)
+
+# A part that leaves no results counts as one failure; count-tests says so.
+note() { printf '%s\n' "$1" >>"$results/expected"; }
+
+run_units() {
+    local preset=$1
+    heading "unit tests: $preset"
+    note "unit-$preset.xml"
+    ctest --preset "$preset" --output-junit "$results/unit-$preset.xml" --no-tests=error --parallel "$jobs" \
+        --test-output-size-passed 1000000 --test-output-size-failed 1000000 || true
+}
+
+run_fuzz() {
+    heading "fuzz, a short run"
+    [ -x tests/fuzz/run ] || { echo "no tests/fuzz/run"; return 0; }
+    note fuzz.xml
+    local began=$SECONDS status=0
+    tests/fuzz/run || status=$?
+    "$deps/venv/bin/python" tests/system/count_tests.py --write "$results/fuzz.xml" fuzz "$status" "$((SECONDS - began))"
+}
+
+run_system() {
+    local preset=$1
+    heading "system tests: $preset"
+    note "system-$preset.xml"
+    SLUICE_BIN=$root/build/$preset/sluice SLUICE_SIM_BIN=$root/build/release/openai-sim \
+        SLUICE_ASAN=$([ "$preset" = asan ] && echo yes || true) PYTHONDONTWRITEBYTECODE=1 \
+        "$deps/venv/bin/python" -m pytest tests/system -c tests/system/pytest.ini -p no:cacheprovider -q -n "$jobs" \
+        --junitxml "$results/system-$preset.xml" || true
+}
+
+main() {
+    local part presets=()
+    [ $# -gt 0 ] || set -- "${all_parts[@]}"
+    for part in "$@"; do
+        case $part in
+        unit) presets+=(debug) ;;
+        asan) presets+=(asan) ;;
+        fuzz) ;;
+        system) presets+=(release) ;;
+        system-asan) presets+=(release asan) ;;
+        *) sed -n '2,3s/^# //p' "$0" >&2; exit 2 ;;
+        esac
+    done
+    results=$(mktemp -d)
+    trap 'rm -rf "$results"' EXIT
+    touch "$results/expected"
+
+    scripts/install-deps build run test
+    install_clients
+    mapfile -t presets < <(printf '%s\n' "${presets[@]}" | awk 'NF && !seen[$0]++')
+    build "${presets[@]}"
+    for part in "$@"; do
+        case $part in
+        unit) run_units debug ;;
+        asan) run_units asan ;;
+        fuzz) run_fuzz ;;
+        system) run_system release ;;
+        system-asan) run_system asan ;;
+        esac
+    done
+    echo
+    "$deps/venv/bin/python" tests/system/count_tests.py "$results"
+}
+
+main "$@"
