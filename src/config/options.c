@@ -184,6 +184,16 @@ static struct slice option_name_prefix(struct slice name)
     return slice_take(name, end ? (size_t)(end - name.ptr) + 2 : 0);
 }
 
+/* One edit where a name is an option's beginning, further than its prefix: CACHE__TTL. */
+static size_t option_count_edits(struct slice name, struct slice option)
+{
+    struct slice prefix = option_name_prefix(name);
+    if (prefix.len > 0 && name.len > prefix.len && name.len < option.len &&
+        slice_starts_with_nocase(option, name))
+        return 1;
+    return option_name_distance(name, option);
+}
+
 /* A name that is wrong for the most part is no typing mistake, but its prefix still tells what was meant. */
 static bool option_is_near(struct slice name, const struct option *o, size_t distance)
 {
@@ -198,7 +208,7 @@ const struct option *options_find_nearest(struct slice name, size_t max, size_t 
     if (name.len > OPTION_NAME_MAX)
         return NULL;
     for (size_t i = 0; i < OPTIONS_COUNT; i++) {
-        size_t distance = option_name_distance(name, slice_from_text(options[i].name));
+        size_t distance = option_count_edits(name, slice_from_text(options[i].name));
         if (distance > max || (nearest && distance >= *edits) || !option_is_near(name, &options[i], distance))
             continue;
         nearest = &options[i];
