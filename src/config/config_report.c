@@ -23,9 +23,8 @@ void config_report_add(struct config_report *r, enum config_severity severity, c
                        const char *format, ...)
 {
     size_t *counter = severity == CONFIG_ERROR ? &r->errors : &r->warnings;
-    size_t total = r->errors + r->warnings;
     *counter += 1;
-    if (total >= CONFIG_NOTES_MAX)
+    if (*counter > CONFIG_NOTES_MAX)
         return;
     char message[CONFIG_MESSAGE_MAX];
     va_list args;

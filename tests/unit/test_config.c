@@ -561,11 +561,13 @@ static void a_report_keeps_only_so_many(void **state)
     config_report_init(&r);
     buf_init(&b, 100000);
     for (int i = 0; i < CONFIG_NOTES_MAX + 5; i++)
-        config_report_add(&r, i % 2 ? CONFIG_ERROR : CONFIG_WARNING, "X", "note %d", i);
-    assert_int_equal(r.errors + r.warnings, CONFIG_NOTES_MAX + 5);
+        config_report_add(&r, CONFIG_WARNING, "X", "note %d", i);
+    config_report_add(&r, CONFIG_ERROR, "Y", "after many warnings");
+    assert_int_equal(r.warnings, CONFIG_NOTES_MAX + 5);
+    assert_int_equal(r.errors, 1);
     assert_true(config_report_write(&r, &b));
-    assert_non_null(strstr(buf_text(&b), "warning: X: note 0\nerror: X: note 1\n"));
-    assert_non_null(strstr(buf_text(&b), "... and 5 more\n"));
+    assert_non_null(strstr(buf_text(&b), "warning: X: note 0\nwarning: X: note 1\n"));
+    assert_non_null(strstr(buf_text(&b), "error: Y: after many warnings\n... and 5 more\n"));
     buf_free(&b);
     buf_init(&b, 100);
     assert_false(config_report_write(&r, &b));

@@ -97,7 +97,8 @@ struct config_note {
     const char *message; /* one line: the value unless it is a secret, what is wrong, what is allowed */
 };
 
-/* What loading found, in order. Only the first notes are kept (CONFIG_NOTES_MAX); all are counted. */
+/* What loading found, in order. Of each severity only the first CONFIG_NOTES_MAX are kept; all are counted.
+ */
 enum { CONFIG_NOTES_MAX = 200 };
 struct config_report {
     struct arena memory;
@@ -131,7 +132,7 @@ struct config_input {
 __attribute__((warn_unused_result)) bool config_load(struct config *c, const struct config_input *input,
                                                      struct config_report *report);
 
-/* Overwrites what is secret, releases everything, and zeroes c. A zeroed config may be freed. */
+/* Overwrites the keys, releases everything, and zeroes c. A zeroed config may be freed. */
 void config_free(struct config *c);
 
 /* Overwrites and drops the client keys (client_api_keys, and client_key of each mapping becomes NULL), for

@@ -62,8 +62,9 @@ enum { OPTIONS_COUNT = 22 };
 size_t options_find(struct slice name);
 
 /* The option whose name is nearest (single letters missing, added, wrong or swapped; case does not count; the
- * beginning of a name, as in CACHE__TTL, is one edit away), and how many such edits away it is. NULL where that
- * is more than max, or more than half of the name while no option has its prefix; *edits is then undefined. */
+ * beginning of a name, as in CACHE__TTL, is one edit away), and how many such edits away it is. NULL where
+ * that is more than max, or more than half of the name while no option has its prefix; *edits is then
+ * undefined. */
 const struct option *options_find_nearest(struct slice name, size_t max, size_t *edits);
 
 /* True for a name like RATE_LIMIT__X: it begins with a prefix that belongs to Sluice. */
