@@ -1,0 +1,2 @@
+#include "endpoints.h"
+void embeddings_handle(struct conn *c) { misc_echo(c); }
