@@ -77,16 +77,46 @@ parse_arguments() {
 # ---------------------------------------------------------------------------------------------------------------
 # settings: the environment beats the file, as in Sluice itself
 
-# Prints the value of NAME in the env file: `NAME=value`, `export NAME=value`, 'quoted', "quoted", # comments.
+# Prints the value of NAME in the env file, by the grammar of Sluice's own parser (include/config/sluice/dotenv.h).
 from_file() {
-    local line value
-    line=$(sed -n "s/^[[:space:]]*\(export[[:space:]]\{1,\}\)\{0,1\}$1[[:space:]]*=[[:space:]]*//p" "$env_file" | tail -n 1)
-    case $line in
-    \'*) value=${line#\'}; value=${value%%\'*} ;;
-    \"*) value=$(printf '%s' "$line" | sed 's/^"\(\([^"\\]\|\\.\)*\)".*/\1/; s/\\\(["\\$]\)/\1/g') ;;
-    *) value=$(printf '%s' "$line" | sed 's/^#.*//; s/[[:space:]]\{1,\}#.*//; s/[[:space:]]*$//') ;;
-    esac
-    printf '%s' "$value"
+    awk -v wanted="$1" '
+        # Takes a line that is within quotes: adds to value, and clears quote where it ends.
+        function take(line,    i, c) {
+            for (i = 1; i <= length(line); i++) {
+                c = substr(line, i, 1)
+                if (c == quote) { quote = ""; return }
+                if (c == "\\" && quote == "\"") {
+                    c = substr(line, ++i, 1)
+                    if (c in escapes) c = escapes[c]; else c = "\\" c
+                }
+                value = value c
+            }
+            value = value "\n"
+        }
+        BEGIN {
+            escapes["n"] = "\n"; escapes["t"] = "\t"; escapes["r"] = "\r"
+            escapes["\""] = "\""; escapes["\\"] = "\\"; escapes["$"] = "$"
+        }
+        { sub(/\r$/, "") }
+        quote != "" { take($0); if (mine) result = value; next }
+        match($0, /^[ \t]*(export[ \t]+)?[A-Za-z_][A-Za-z0-9_.-]*[ \t]*=[ \t]*/) {
+            name = substr($0, 1, RLENGTH)
+            rest = substr($0, RLENGTH + 1)
+            gsub(/^[ \t]*(export[ \t]+)?|[ \t]*=[ \t]*$/, "", name)
+            mine = (name == wanted)
+            value = ""
+            if (rest ~ /^["'\'']/) {
+                quote = substr(rest, 1, 1)
+                take(substr(rest, 2))
+            } else {
+                value = rest
+                sub(/^#.*|[ \t]+#.*$/, "", value)
+                sub(/[ \t]+$/, "", value)
+            }
+            if (mine) result = value
+        }
+        END { printf "%s", result }
+    ' "$env_file"
 }
 
 setting() { if [ -n "${!1+set}" ]; then printf '%s' "${!1}"; else from_file "$1"; fi; }
@@ -297,8 +327,9 @@ for_shell() { printf "'%s'" "${1//\'/\'\\\'\'}"; }
 for_python() { local t=${1//\\/\\\\}; printf '"%s"' "${t//\"/\\\"}"; }
 
 say_where() {
-    local key
+    local key url
     key=$(some_client_key)
+    url=http://localhost:$port$(setting BASE_PATH)
     case $upstream in
     openai) say "Upstream: OpenAI" ;;
     own) say "Upstream: $(setting OPENAI_BASE_URL)" ;;
@@ -320,12 +351,12 @@ say_where() {
 
 Sluice is ready at http://localhost:$port (Ctrl-C stops it). Try it:
 
-curl http://localhost:$port/v1/chat/completions -H $(for_shell "Authorization: Bearer $key") -H 'Content-Type: application/json' -d '{"model":"gpt-4o-mini","messages":[{"role":"user","content":"Hello!"}]}'
+curl $url/v1/chat/completions -H $(for_shell "Authorization: Bearer $key") -H 'Content-Type: application/json' -d '{"model":"gpt-4o-mini","messages":[{"role":"user","content":"Hello!"}]}'
 
 or in Python, after \`pip install openai\`:
 
 from openai import OpenAI
-client = OpenAI(base_url="http://localhost:$port/v1", api_key=$(for_python "$key"))
+client = OpenAI(base_url="$url/v1", api_key=$(for_python "$key"))
 answer = client.chat.completions.create(model="gpt-4o-mini", messages=[{"role": "user", "content": "Hello!"}])
 print(answer.choices[0].message.content)
 
