@@ -1,0 +1,41 @@
+/*
+ * Who may ask, and with which upstream key.
+ *
+ * Client keys are held as SHA-256 digests only. What logs and metrics show of a key is its fingerprint: the first
+ * 12 hex digits of its digest. Upstream keys are held in the form in which they are sent.
+ */
+#ifndef SLUICE_KEYS_H
+#define SLUICE_KEYS_H
+
+#include "sluice/config.h"
+#include "sluice/digest.h"
+
+enum { KEY_FINGERPRINT_SIZE = 13 };
+
+/* What goes upstream for a client key. */
+struct upstream_key {
+    char *authorization; /* "Authorization: Bearer …", a header line */
+    char *organization;  /* the header line, or NULL: the client's goes on */
+    char *project;       /* the header line, or NULL: the client's goes on */
+    char fingerprint[KEY_FINGERPRINT_SIZE];
+};
+
+struct client_key {
+    struct digest digest;
+    char fingerprint[KEY_FINGERPRINT_SIZE];
+    const struct upstream_key *upstream;
+};
+
+struct keys;
+
+/* Copies what it needs of the configuration. NULL without memory. */
+struct keys *keys_new(const struct config *config);
+void keys_free(struct keys **keys);
+
+size_t keys_count(const struct keys *keys);
+
+/* NULL: unknown. Digests are compared in constant time; the cost does not grow with the number of keys. The result
+ * lives as long as keys. */
+const struct client_key *keys_find(const struct keys *keys, struct slice secret);
+
+#endif

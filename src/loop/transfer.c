@@ -1,0 +1,553 @@
+/*
+ * Transfers by libcurl's multi interface, driven by its sockets and its one timer.
+ *
+ * libcurl forbids to remove a handle within its callbacks: what is cancelled there is only marked, and removed in
+ * transfer_reap() behind the call into libcurl. Easy handles are kept for reuse, with the settings that never
+ * change.
+ */
+#include "sluice/transfer.h"
+
+#include "sluice/clock.h"
+
+#include <curl/curl.h>
+#include <event2/event_struct.h>
+#include <stdlib.h>
+
+enum {
+    TRANSFER_SPARE_MAX = 64,        /* easy handles kept for reuse */
+    TRANSFER_IDLE_CONNECTIONS = 256, /* upstream connections kept open */
+    TRANSFER_RECEIVE_SIZE = 16 * 1024,
+    TRANSFER_SEND_SIZE = 16 * 1024,
+    TRANSFER_HEADERS_MAX = 128, /* header lines of an answer that are looked at; the rest is dropped */
+    TRANSFER_HEADER_BYTES_MAX = 256 * 1024
+};
+
+struct transfer_socket {
+    struct event event;
+    struct transfer_pool *pool;
+    curl_socket_t fd;
+    short what;
+};
+
+struct transfer {
+    struct transfer_pool *pool;
+    struct transfer *next, *prev;
+    CURL *easy;
+    struct curl_slist *headers;
+    const struct transfer_events *events;
+    void *user;
+    struct event timer;
+    struct transfer_limits limits;
+    int64_t started_us;
+    int64_t heard_us; /* when the last byte of the answer came */
+    size_t header_lines, header_bytes;
+    enum transfer_result verdict; /* where it was ended by us */
+    bool has_verdict;
+    bool got_byte;
+    bool head_done;
+    bool paused;
+    bool dead; /* cancelled within a callback */
+    bool finished; /* libcurl is done with it */
+    char error[CURL_ERROR_SIZE];
+};
+
+struct transfer_pool {
+    struct event_base *base;
+    CURLM *multi;
+    struct event timer;
+    struct event reaper;
+    struct transfer *active;
+    size_t count;
+    CURL *spare[TRANSFER_SPARE_MAX];
+    size_t spares;
+    int depth; /* calls into libcurl that are under way */
+};
+
+static const char *const transfer_result_names[] = {
+    [TRANSFER_OK] = "ok",
+    [TRANSFER_UNREACHABLE] = "unreachable",
+    [TRANSFER_TLS_FAILED] = "tls_failed",
+    [TRANSFER_CUT] = "cut",
+    [TRANSFER_GARBAGE] = "garbage",
+    [TRANSFER_CONNECT_TIMEOUT] = "connect_timeout",
+    [TRANSFER_FIRST_BYTE_TIMEOUT] = "first_byte_timeout",
+    [TRANSFER_IDLE_TIMEOUT] = "idle_timeout",
+    [TRANSFER_TOTAL_TIMEOUT] = "total_timeout",
+    [TRANSFER_INTERNAL] = "internal",
+};
+
+const char *transfer_result_name(enum transfer_result result)
+{
+    return transfer_result_names[result];
+}
+
+static struct timeval transfer_timeval(int64_t us)
+{
+    us = us < 0 ? 0 : us;
+    return (struct timeval){us / CLOCK_US_PER_SECOND, us % CLOCK_US_PER_SECOND};
+}
+
+/* ---- the end of a transfer ---------------------------------------------------------------------------------- */
+
+static void transfer_keep_or_free_easy(struct transfer_pool *pool, CURL *easy)
+{
+    if (pool->spares < TRANSFER_SPARE_MAX)
+        pool->spare[pool->spares++] = easy;
+    else
+        curl_easy_cleanup(easy);
+}
+
+/* Only outside of libcurl. */
+static void transfer_free(struct transfer *t)
+{
+    struct transfer_pool *pool = t->pool;
+    event_del(&t->timer);
+    curl_multi_remove_handle(pool->multi, t->easy);
+    curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, NULL);
+    curl_slist_free_all(t->headers);
+    transfer_keep_or_free_easy(pool, t->easy);
+    if (t->prev)
+        t->prev->next = t->next;
+    else
+        pool->active = t->next;
+    if (t->next)
+        t->next->prev = t->prev;
+    pool->count--;
+    free(t);
+}
+
+static enum transfer_result transfer_translate(const struct transfer *t, CURLcode code)
+{
+    switch (code) {
+    case CURLE_OK:
+        return TRANSFER_OK;
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_ISSUER_ERROR:
+    case CURLE_SSL_CIPHER:
+    case CURLE_SSL_INVALIDCERTSTATUS:
+    case CURLE_SSL_PINNEDPUBKEYNOTMATCH:
+        return TRANSFER_TLS_FAILED;
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_RESOLVE_PROXY:
+    case CURLE_COULDNT_CONNECT:
+        return TRANSFER_UNREACHABLE;
+    case CURLE_GOT_NOTHING:
+    case CURLE_SEND_ERROR:
+        return t->got_byte ? TRANSFER_CUT : TRANSFER_UNREACHABLE;
+    case CURLE_RECV_ERROR:
+    case CURLE_PARTIAL_FILE:
+    case CURLE_HTTP2:
+    case CURLE_HTTP2_STREAM:
+        return t->got_byte || code == CURLE_PARTIAL_FILE ? TRANSFER_CUT : TRANSFER_UNREACHABLE;
+    case CURLE_OPERATION_TIMEDOUT:
+        return t->has_verdict ? t->verdict : TRANSFER_CONNECT_TIMEOUT;
+    case CURLE_OUT_OF_MEMORY:
+    case CURLE_FAILED_INIT:
+    case CURLE_URL_MALFORMAT:
+        return TRANSFER_INTERNAL;
+    default:
+        return TRANSFER_GARBAGE;
+    }
+}
+
+/* Tells the owner once, then frees. Only outside of libcurl. */
+static void transfer_report(struct transfer *t, enum transfer_result result)
+{
+    const struct transfer_events *events = t->events;
+    char detail[CURL_ERROR_SIZE];
+    void *user = t->user;
+    bool tell = !t->dead;
+    memcpy(detail, t->error, sizeof detail);
+    transfer_free(t);
+    if (tell)
+        events->done(user, result, detail);
+}
+
+static void transfer_take_messages(struct transfer_pool *pool)
+{
+    CURLMsg *message;
+    int left;
+    while ((message = curl_multi_info_read(pool->multi, &left))) {
+        struct transfer *t;
+        if (message->msg != CURLMSG_DONE)
+            continue;
+        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&t);
+        CURLcode code = message->data.result;
+        transfer_report(t, t->has_verdict && code != CURLE_OK ? t->verdict : transfer_translate(t, code));
+    }
+}
+
+static void transfer_reap_dead(struct transfer_pool *pool)
+{
+    struct transfer *next;
+    for (struct transfer *t = pool->active; t; t = next) {
+        next = t->next;
+        if (t->dead)
+            transfer_free(t);
+    }
+}
+
+static void transfer_on_reaper(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    transfer_reap_dead(arg);
+}
+
+void transfer_cancel(struct transfer **handle)
+{
+    struct transfer *t = *handle;
+    *handle = NULL;
+    if (!t)
+        return;
+    if (t->pool->depth == 0) {
+        transfer_free(t);
+        return;
+    }
+    t->dead = true;
+    event_active(&t->pool->reaper, EV_TIMEOUT, 0);
+}
+
+/* ---- libcurl's sockets and timer ---------------------------------------------------------------------------- */
+
+static void transfer_drive(struct transfer_pool *pool, curl_socket_t fd, int action)
+{
+    int running;
+    pool->depth++;
+    curl_multi_socket_action(pool->multi, fd, action, &running);
+    pool->depth--;
+    if (pool->depth == 0)
+        transfer_take_messages(pool);
+}
+
+static void transfer_on_socket(evutil_socket_t fd, short what, void *arg)
+{
+    struct transfer_socket *s = arg;
+    int action = (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0);
+    transfer_drive(s->pool, fd, action);
+}
+
+static void transfer_on_timer(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    transfer_drive(arg, CURL_SOCKET_TIMEOUT, 0);
+}
+
+static int transfer_want_timer(CURLM *multi, long timeout_ms, void *arg)
+{
+    struct transfer_pool *pool = arg;
+    struct timeval after = transfer_timeval((int64_t)timeout_ms * CLOCK_US_PER_MS);
+    (void)multi;
+    if (timeout_ms < 0)
+        event_del(&pool->timer);
+    else if (timeout_ms == 0)
+        event_active(&pool->timer, EV_TIMEOUT, 0);
+    else
+        event_add(&pool->timer, &after);
+    return 0;
+}
+
+static void transfer_forget_socket(struct transfer_pool *pool, curl_socket_t fd, struct transfer_socket *s)
+{
+    if (!s)
+        return;
+    event_del(&s->event);
+    free(s);
+    curl_multi_assign(pool->multi, fd, NULL);
+}
+
+static int transfer_want_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
+{
+    struct transfer_pool *pool = arg;
+    struct transfer_socket *s = socket_arg;
+    (void)easy;
+    if (what == CURL_POLL_REMOVE) {
+        transfer_forget_socket(pool, fd, s);
+        return 0;
+    }
+    if (!s) {
+        s = calloc(1, sizeof *s);
+        if (!s)
+            return -1;
+        *s = (struct transfer_socket){.pool = pool, .fd = fd};
+        curl_multi_assign(pool->multi, fd, s);
+    } else {
+        event_del(&s->event);
+    }
+    s->what = (short)((what & CURL_POLL_IN ? EV_READ : 0) | (what & CURL_POLL_OUT ? EV_WRITE : 0));
+    event_assign(&s->event, pool->base, fd, (short)(s->what | EV_PERSIST), transfer_on_socket, s);
+    event_add(&s->event, NULL);
+    return 0;
+}
+
+/* ---- an answer arrives -------------------------------------------------------------------------------------- */
+
+static void transfer_heard(struct transfer *t)
+{
+    t->got_byte = true;
+    t->heard_us = clock_monotonic_us();
+}
+
+/* "HTTP/1.1 100 Continue" and the like are not the answer. */
+static bool transfer_is_interim(struct transfer *t)
+{
+    long status = 0;
+    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+    return status >= 100 && status < 200;
+}
+
+static void transfer_finish_head(struct transfer *t)
+{
+    long status = 0;
+    curl_off_t length = -1;
+    if (t->head_done || transfer_is_interim(t))
+        return;
+    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+    t->head_done = true;
+    t->events->head(t->user, (int)status, length);
+}
+
+static void transfer_take_header(struct transfer *t, struct slice line)
+{
+    const char *colon = line.len ? memchr(line.ptr, ':', line.len) : NULL;
+    if (!colon || t->head_done || t->header_lines++ >= TRANSFER_HEADERS_MAX || transfer_is_interim(t))
+        return;
+    size_t name_len = (size_t)(colon - line.ptr);
+    t->events->header(t->user, slice_trim(slice_take(line, name_len)), slice_trim(slice_skip(line, name_len + 1)));
+}
+
+static size_t transfer_on_header(char *bytes, size_t size, size_t count, void *arg)
+{
+    struct transfer *t = arg;
+    struct slice line = slice_make(bytes, size * count);
+    if (t->dead)
+        return 0;
+    transfer_heard(t);
+    t->header_bytes += line.len;
+    if (t->header_bytes > TRANSFER_HEADER_BYTES_MAX) {
+        t->has_verdict = true;
+        t->verdict = TRANSFER_GARBAGE;
+        return 0;
+    }
+    if (slice_trim(line).len == 0)
+        transfer_finish_head(t);
+    else
+        transfer_take_header(t, line);
+    return t->dead ? 0 : line.len;
+}
+
+static size_t transfer_on_body(char *bytes, size_t size, size_t count, void *arg)
+{
+    struct transfer *t = arg;
+    size_t len = size * count;
+    if (t->dead)
+        return 0;
+    transfer_heard(t);
+    if (!t->events->body(t->user, slice_make(bytes, len)) && !t->dead) {
+        t->paused = true;
+        curl_easy_pause(t->easy, CURLPAUSE_RECV);
+    }
+    return t->dead ? 0 : len;
+}
+
+void transfer_resume(struct transfer *t)
+{
+    if (!t->paused)
+        return;
+    struct transfer_pool *pool = t->pool;
+    t->paused = false;
+    t->heard_us = clock_monotonic_us();
+    pool->depth++;
+    curl_easy_pause(t->easy, CURLPAUSE_CONT);
+    pool->depth--;
+}
+
+/* ---- time limits -------------------------------------------------------------------------------------------- */
+
+/* The next moment at which a limit may be passed. A paused transfer is not idle by its own fault. */
+static int64_t transfer_deadline(const struct transfer *t, enum transfer_result *which)
+{
+    int64_t total = t->started_us + t->limits.total_us;
+    int64_t first = t->started_us + t->limits.first_byte_us;
+    int64_t idle = t->heard_us + t->limits.idle_us;
+    int64_t next = t->head_done ? idle : first;
+    *which = t->head_done ? TRANSFER_IDLE_TIMEOUT : TRANSFER_FIRST_BYTE_TIMEOUT;
+    if (t->paused || total <= next) {
+        *which = TRANSFER_TOTAL_TIMEOUT;
+        return total;
+    }
+    return next;
+}
+
+static void transfer_arm_timer(struct transfer *t)
+{
+    enum transfer_result which;
+    int64_t wait = transfer_deadline(t, &which) - clock_monotonic_us();
+    int64_t longest = t->paused && wait > t->limits.idle_us ? t->limits.idle_us : wait;
+    struct timeval after = transfer_timeval(longest);
+    event_add(&t->timer, &after);
+}
+
+/* The timer is not moved with every byte: it looks, when it fires, whether time has really passed. */
+static void transfer_on_deadline(evutil_socket_t fd, short what, void *arg)
+{
+    struct transfer *t = arg;
+    enum transfer_result which;
+    (void)fd;
+    (void)what;
+    if (t->dead)
+        return;
+    if (transfer_deadline(t, &which) > clock_monotonic_us())
+        transfer_arm_timer(t);
+    else
+        transfer_report(t, which);
+}
+
+/* ---- the beginning of a transfer ---------------------------------------------------------------------------- */
+
+/* What never changes between transfers. Redirects are the client's to follow; a proxy is the environment's. */
+static CURL *transfer_new_easy(void)
+{
+    CURL *easy = curl_easy_init();
+    if (!easy)
+        return NULL;
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)TRANSFER_RECEIVE_SIZE);
+    curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)TRANSFER_SEND_SIZE);
+    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, transfer_on_header);
+    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, transfer_on_body);
+    curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
+    return easy;
+}
+
+/* POST with a body, whatever the method's name is, or a plain request. */
+static void transfer_set_method(CURL *easy, const struct transfer_request *request)
+{
+    curl_easy_setopt(easy, CURLOPT_NOBODY, 0L);
+    curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, NULL);
+    if (request->body.ptr) {
+        curl_easy_setopt(easy, CURLOPT_POST, 1L);
+        curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.len);
+        curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->body.ptr);
+    } else {
+        curl_easy_setopt(easy, CURLOPT_POSTFIELDS, NULL);
+        curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
+    }
+    if (strcmp(request->method, "HEAD") == 0)
+        curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
+    else
+        curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
+}
+
+static bool transfer_set_headers(struct transfer *t, const char *const *headers)
+{
+    t->headers = curl_slist_append(NULL, "Expect:"); /* no round trip before the body */
+    if (!t->headers)
+        return false;
+    for (; *headers; headers++) {
+        struct curl_slist *longer = curl_slist_append(t->headers, *headers);
+        if (!longer)
+            return false;
+        t->headers = longer;
+    }
+    return curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers) == CURLE_OK;
+}
+
+static bool transfer_set_up(struct transfer *t, const struct transfer_request *request)
+{
+    CURL *easy = t->easy;
+    long connect_ms = (long)(request->limits.connect_us / CLOCK_US_PER_MS);
+    curl_easy_setopt(easy, CURLOPT_PRIVATE, t);
+    curl_easy_setopt(easy, CURLOPT_HEADERDATA, t);
+    curl_easy_setopt(easy, CURLOPT_WRITEDATA, t);
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, t->error);
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, connect_ms > 0 ? connect_ms : 1L);
+    transfer_set_method(easy, request);
+    return curl_easy_setopt(easy, CURLOPT_URL, request->url) == CURLE_OK &&
+           transfer_set_headers(t, request->headers);
+}
+
+static void transfer_link(struct transfer_pool *pool, struct transfer *t)
+{
+    t->next = pool->active;
+    if (t->next)
+        t->next->prev = t;
+    pool->active = t;
+    pool->count++;
+}
+
+struct transfer *transfer_start(struct transfer_pool *pool, const struct transfer_request *request,
+                                const struct transfer_events *events, void *user)
+{
+    struct transfer *t = calloc(1, sizeof *t);
+    if (!t)
+        return NULL;
+    t->easy = pool->spares > 0 ? pool->spare[--pool->spares] : transfer_new_easy();
+    if (!t->easy) {
+        free(t);
+        return NULL;
+    }
+    t->pool = pool;
+    t->events = events;
+    t->user = user;
+    t->limits = request->limits;
+    t->started_us = t->heard_us = clock_monotonic_us();
+    event_assign(&t->timer, pool->base, -1, 0, transfer_on_deadline, t);
+    transfer_link(pool, t);
+    if (!transfer_set_up(t, request) || curl_multi_add_handle(pool->multi, t->easy) != CURLM_OK) {
+        transfer_free(t);
+        return NULL;
+    }
+    transfer_arm_timer(t);
+    return t;
+}
+
+size_t transfer_pool_active(const struct transfer_pool *pool)
+{
+    return pool->count;
+}
+
+struct transfer_pool *transfer_pool_new(struct event_base *base)
+{
+    struct transfer_pool *pool = calloc(1, sizeof *pool);
+    if (!pool)
+        return NULL;
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK || !(pool->multi = curl_multi_init())) {
+        free(pool);
+        return NULL;
+    }
+    pool->base = base;
+    event_assign(&pool->timer, base, -1, 0, transfer_on_timer, pool);
+    event_assign(&pool->reaper, base, -1, 0, transfer_on_reaper, pool);
+    curl_multi_setopt(pool->multi, CURLMOPT_SOCKETFUNCTION, transfer_want_socket);
+    curl_multi_setopt(pool->multi, CURLMOPT_SOCKETDATA, pool);
+    curl_multi_setopt(pool->multi, CURLMOPT_TIMERFUNCTION, transfer_want_timer);
+    curl_multi_setopt(pool->multi, CURLMOPT_TIMERDATA, pool);
+    curl_multi_setopt(pool->multi, CURLMOPT_MAXCONNECTS, (long)TRANSFER_IDLE_CONNECTIONS);
+    return pool;
+}
+
+void transfer_pool_free(struct transfer_pool **handle)
+{
+    struct transfer_pool *pool = *handle;
+    *handle = NULL;
+    if (!pool)
+        return;
+    while (pool->active)
+        transfer_free(pool->active);
+    while (pool->spares > 0)
+        curl_easy_cleanup(pool->spare[--pool->spares]);
+    curl_multi_cleanup(pool->multi);
+    event_del(&pool->timer);
+    event_del(&pool->reaper);
+    free(pool);
+    curl_global_cleanup();
+}

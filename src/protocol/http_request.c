@@ -1,0 +1,123 @@
+/* CGI variables to a request. */
+#include "sluice/http_request.h"
+
+static struct slice http_variable_value(const char *var, const char *name, size_t name_len)
+{
+    if (strncmp(var, name, name_len) != 0 || var[name_len] != '=')
+        return (struct slice){NULL, 0};
+    return slice_from_text(var + name_len + 1);
+}
+
+struct slice http_request_variable(const struct http_request *r, const char *name)
+{
+    size_t name_len = strlen(name);
+    for (const char *const *v = r->vars; v && *v; v++) {
+        struct slice value = http_variable_value(*v, name, name_len);
+        if (value.ptr)
+            return value;
+    }
+    return (struct slice){NULL, 0};
+}
+
+/* Where each wanted variable goes. */
+struct http_wanted {
+    const char *name;
+    size_t name_len;
+    size_t offset;
+};
+
+#define HTTP_WANTED(name, field) {name, sizeof name - 1, offsetof(struct http_request, field)}
+
+static const struct http_wanted http_wanted[] = {
+    HTTP_WANTED("REQUEST_METHOD", method),         HTTP_WANTED("CONTENT_TYPE", content_type),
+    HTTP_WANTED("HTTP_AUTHORIZATION", authorization), HTTP_WANTED("HTTP_X_REQUEST_ID", request_id),
+    HTTP_WANTED("HTTP_ORIGIN", origin),            HTTP_WANTED("REMOTE_ADDR", remote_addr),
+};
+
+static void http_request_take(struct http_request *out, const char *var)
+{
+    for (size_t i = 0; i < sizeof http_wanted / sizeof *http_wanted; i++) {
+        struct slice value = http_variable_value(var, http_wanted[i].name, http_wanted[i].name_len);
+        if (value.ptr) {
+            *(struct slice *)(void *)((char *)out + http_wanted[i].offset) = value;
+            return;
+        }
+    }
+}
+
+/* Control characters in a header could become header lines of ours or of the upstream request. */
+static bool http_text_is_clean(const char *text)
+{
+    for (const unsigned char *p = (const unsigned char *)text; *p; p++)
+        if ((*p < 0x20 && *p != '\t') || *p == 0x7F)
+            return false;
+    return true;
+}
+
+/* -1: not a number. Absent and empty are handled by the caller. */
+static int64_t http_parse_length(struct slice text)
+{
+    int64_t n = 0;
+    if (text.len == 0 || text.len > 18)
+        return -1;
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.ptr[i] < '0' || text.ptr[i] > '9')
+            return -1;
+        n = n * 10 + (text.ptr[i] - '0');
+    }
+    return n;
+}
+
+/* An absolute-form target (RFC 9112, 3.2.2) loses its scheme and authority. */
+static struct slice http_origin_form(struct slice uri)
+{
+    if (uri.len == 0 || uri.ptr[0] == '/')
+        return uri;
+    const char *authority = memmem(uri.ptr, uri.len, "://", 3);
+    if (!authority)
+        return uri;
+    struct slice rest = slice_skip(uri, (size_t)(authority - uri.ptr) + 3);
+    const char *path = rest.len ? memchr(rest.ptr, '/', rest.len) : NULL;
+    return path ? slice_skip(rest, (size_t)(path - rest.ptr)) : SLICE_LITERAL("/");
+}
+
+static void http_request_split_uri(struct http_request *out, struct slice uri)
+{
+    uri = http_origin_form(uri);
+    const char *mark = uri.len ? memchr(uri.ptr, '?', uri.len) : NULL;
+    out->path = mark ? slice_take(uri, (size_t)(mark - uri.ptr)) : uri;
+    out->query = mark ? slice_skip(uri, out->path.len + 1) : (struct slice){NULL, 0};
+}
+
+enum http_request_result http_request_parse(const char *const *vars, struct http_request *out)
+{
+    *out = (struct http_request){.vars = vars, .content_length = -1};
+    bool clean = true;
+    for (const char *const *v = vars; *v; v++) {
+        bool header = strncmp(*v, "HTTP_", 5) == 0;
+        if (header)
+            out->header_bytes += strlen(*v);
+        if (header || strncmp(*v, "CONTENT_", 8) == 0 || strncmp(*v, "REQUEST_", 8) == 0)
+            clean = clean && http_text_is_clean(*v);
+        http_request_take(out, *v);
+    }
+    http_request_split_uri(out, http_request_variable(out, "REQUEST_URI"));
+    if (out->header_bytes > HTTP_HEADERS_MAX_BYTES)
+        return HTTP_REQUEST_HEADERS_TOO_LARGE;
+    if (!clean || out->method.len == 0 || out->path.len == 0)
+        return HTTP_REQUEST_BAD_VARIABLE;
+    struct slice length = http_request_variable(out, "CONTENT_LENGTH");
+    if (length.len == 0)
+        return HTTP_REQUEST_OK;
+    out->content_length = http_parse_length(length);
+    return out->content_length < 0 ? HTTP_REQUEST_BAD_LENGTH : HTTP_REQUEST_OK;
+}
+
+struct slice http_request_bearer(const struct http_request *r)
+{
+    static const struct slice scheme = {"Bearer ", 7};
+    struct slice value = slice_trim(r->authorization);
+    if (!slice_starts_with_nocase(value, scheme))
+        return (struct slice){NULL, 0};
+    return slice_trim(slice_skip(value, scheme.len));
+}

@@ -1,0 +1,100 @@
+/* The head of an answer. */
+#include "sluice/http_response.h"
+
+struct http_reason {
+    int status;
+    const char *text;
+};
+
+static const struct http_reason http_reasons[] = {
+    {200, "OK"},
+    {201, "Created"},
+    {202, "Accepted"},
+    {204, "No Content"},
+    {206, "Partial Content"},
+    {301, "Moved Permanently"},
+    {302, "Found"},
+    {304, "Not Modified"},
+    {307, "Temporary Redirect"},
+    {308, "Permanent Redirect"},
+    {400, "Bad Request"},
+    {401, "Unauthorized"},
+    {403, "Forbidden"},
+    {404, "Not Found"},
+    {405, "Method Not Allowed"},
+    {408, "Request Timeout"},
+    {409, "Conflict"},
+    {411, "Length Required"},
+    {413, "Content Too Large"},
+    {415, "Unsupported Media Type"},
+    {422, "Unprocessable Content"},
+    {429, "Too Many Requests"},
+    {431, "Request Header Fields Too Large"},
+    {500, "Internal Server Error"},
+    {501, "Not Implemented"},
+    {502, "Bad Gateway"},
+    {503, "Service Unavailable"},
+    {504, "Gateway Timeout"},
+    {529, "Site is overloaded"},
+};
+
+const char *http_status_text(int status)
+{
+    for (size_t i = 0; i < sizeof http_reasons / sizeof *http_reasons; i++)
+        if (http_reasons[i].status == status)
+            return http_reasons[i].text;
+    return "Status";
+}
+
+bool http_response_begin(struct buf *b, int status)
+{
+    return buf_printf(b, "Status: %d %s\r\n", status, http_status_text(status));
+}
+
+static bool http_value_is_clean(struct slice value)
+{
+    for (size_t i = 0; i < value.len; i++) {
+        unsigned char c = (unsigned char)value.ptr[i];
+        if ((c < 0x20 && c != '\t') || c == 0x7F)
+            return false;
+    }
+    return true;
+}
+
+bool http_response_header(struct buf *b, struct slice name, struct slice value)
+{
+    if (!http_value_is_clean(value) || !http_value_is_clean(name))
+        return true;
+    size_t before = b->len;
+    if (buf_append_slice(b, name) && buf_append_text(b, ": ") && buf_append_slice(b, value) &&
+        buf_append_text(b, "\r\n"))
+        return true;
+    b->len = before;
+    return false;
+}
+
+bool http_response_end(struct buf *b)
+{
+    return buf_append_text(b, "\r\n");
+}
+
+/* A name that ends in '*' stands for all that begin so. */
+static const char *const http_passed[] = {
+    "content-type",  "content-disposition", "content-encoding", "content-language", "content-range",
+    "accept-ranges", "cache-control",       "etag",             "last-modified",    "location",
+    "x-request-id",  "x-should-retry",      "openai-*",         "x-ratelimit-*",    "retry-after*",
+};
+
+bool http_response_passes(struct slice name)
+{
+    for (size_t i = 0; i < sizeof http_passed / sizeof *http_passed; i++) {
+        struct slice known = slice_from_text(http_passed[i]);
+        if (known.ptr[known.len - 1] == '*') {
+            if (slice_starts_with_nocase(name, slice_take(known, known.len - 1)))
+                return true;
+        } else if (slice_equals_nocase(name, known)) {
+            return true;
+        }
+    }
+    return false;
+}

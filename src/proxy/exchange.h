@@ -1,0 +1,134 @@
+/*
+ * One request and its answer. The files of this folder, in the order of a request's life:
+ *
+ *   proxy.c ─▶ route.c ─▶ authenticate.c ─▶ receive.c ─▶ upstream.c ─▶ relay.c ─▶ settle.c
+ *                 └────────────┴────────────────┴────────────┴──▶ answer.c ──────────┘
+ *
+ * Each stage calls the next one; none calls a former one. Every answer goes out through answer.c. The exchange
+ * ends in settle.c, once, when the FastCGI side is done with it: only there is it freed.
+ */
+#ifndef SLUICE_EXCHANGE_H
+#define SLUICE_EXCHANGE_H
+
+#include "sluice/arena.h"
+#include "sluice/buf.h"
+#include "sluice/endpoint.h"
+#include "sluice/fcgi.h"
+#include "sluice/http_request.h"
+#include "sluice/keys.h"
+#include "sluice/openai_error.h"
+#include "sluice/request_fields.h"
+#include "sluice/sse.h"
+#include "sluice/transfer.h"
+#include "sluice/usage.h"
+
+enum {
+    EXCHANGE_MEMORY_MAX = 512 * 1024,
+    EXCHANGE_ID_MAX = 128,      /* of a request id that a client chose */
+    EXCHANGE_HEAD_MAX = 64 * 1024,
+    EXCHANGE_HOLD_MAX = 64 * 1024, /* an answer up to this size is sent only when it is complete */
+    EXCHANGE_EVENT_MAX = 4 * 1024 * 1024, /* one event of a stream; images come in events */
+    EXCHANGE_TAIL_SIZE = 4096   /* end of a larger answer in which usage is looked for */
+};
+
+/* Why an exchange ended, for the log. */
+enum exchange_end {
+    EXCHANGE_COMPLETE,        /* the upstream's answer, whatever its status, was delivered */
+    EXCHANGE_LOCAL,           /* an answer of Sluice's own that is no error: health */
+    EXCHANGE_REFUSED,         /* the request was at fault; "error" says how */
+    EXCHANGE_UPSTREAM_FAILED, /* no answer from the upstream; the client got an error */
+    EXCHANGE_CUT,             /* the answer broke off after its first byte had gone out */
+    EXCHANGE_CLIENT_LEFT,
+    EXCHANGE_CLIENT_STALLED,  /* the client took nothing for too long */
+    EXCHANGE_PEER_BROKE,      /* the front server broke FastCGI */
+    EXCHANGE_DRAINED,         /* ended because the process ends */
+    EXCHANGE_FAILED           /* an error of Sluice's own */
+};
+
+struct exchange {
+    struct proxy *proxy;
+    struct exchange *next, *prev;
+    struct fcgi_request *fcgi;
+    struct arena memory;
+
+    struct http_request http;
+    const char *request_id;
+    struct slice api_path; /* behind /v1 */
+    const struct endpoint *endpoint;
+    const struct client_key *key; /* NULL: not authenticated */
+    struct request_fields fields;
+    struct buf body;
+    bool body_done;
+
+    struct transfer *transfer;
+    int upstream_status;
+    int64_t upstream_length; /* of the body, -1: not said */
+    const char *upstream_request_id;
+    struct buf head;         /* header lines of the answer */
+    struct buf held;         /* body of an answer that is not yet sent, then its tail */
+    bool streaming;          /* the upstream's answer is an event stream */
+    bool flowing;            /* an answer too large to hold is on its way */
+    struct sse_parser sse;
+    size_t events;           /* sent to the client */
+    bool stream_ended;       /* the event that ends a stream was seen */
+
+    int status;              /* of the answer; 0: none yet */
+    bool answered;           /* the answer is complete */
+    enum exchange_end end;
+    const char *error;       /* name of the error that was answered, or NULL */
+    const char *detail;      /* what libcurl said, or NULL */
+    struct usage usage;
+
+    int64_t started_us, upstream_started_us, upstream_head_us, upstream_done_us, first_byte_us;
+    size_t bytes_in, bytes_out; /* body bytes */
+};
+
+struct proxy {
+    struct event_base *base;
+    const struct config *config;
+    const struct keys *keys;
+    struct fcgi_server *server;
+    struct transfer_pool *transfers;
+    struct exchange *exchanges;
+    size_t active, max_active;
+    bool draining, warned_no_authorization;
+    void (*on_idle)(void *ctx);
+    void *on_idle_ctx;
+    struct event *idle_event;
+};
+
+/* route.c: where the request goes. Ends in authenticate_request() or an answer. */
+void route_request(struct exchange *x);
+
+/* authenticate.c: whose request it is. Ends in receive_begin() or an answer. */
+void authenticate_request(struct exchange *x);
+
+/* receive.c: the body, and whether it can be served. Ends in upstream_begin() or an answer. */
+void receive_begin(struct exchange *x);
+void receive_piece(struct exchange *x, struct slice bytes);
+void receive_end(struct exchange *x);
+
+/* upstream.c: the request goes upstream. */
+void upstream_begin(struct exchange *x);
+
+/* relay.c: what comes back. */
+extern const struct transfer_events relay_events;
+void relay_drained(struct exchange *x);
+
+/* answer.c: every byte that goes to the client. */
+void answer_error(struct exchange *x, enum exchange_end end, const struct openai_error *error);
+void answer_error_id(struct exchange *x, enum exchange_end end, enum openai_error_id id);
+void answer_json(struct exchange *x, int status, struct slice json);
+/* The head with the lines of x->head; length -1: none is said. */
+bool answer_head(struct exchange *x, int status, int64_t length);
+bool answer_body(struct exchange *x, struct slice bytes);
+/* An error in the middle of a stream, as an event. */
+void answer_error_event(struct exchange *x, enum exchange_end end, enum openai_error_id id);
+void answer_complete(struct exchange *x, enum exchange_end end);
+/* The answer breaks off: the front server must see it. */
+void answer_abort(struct exchange *x, enum exchange_end end);
+
+/* settle.c: the log line, and the end. */
+void settle_exchange(struct exchange *x, enum fcgi_outcome outcome);
+
+#endif

@@ -1,0 +1,229 @@
+/*
+ * The proxy: where exchanges begin, and what belongs to all of them.
+ */
+#include "sluice/proxy.h"
+
+#include "exchange.h"
+#include "sluice/clock.h"
+#include "sluice/log.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+    PROXY_HEAD_SECONDS = 30,
+    PROXY_WRITE_SECONDS = 600,
+    PROXY_DRAIN_BODY_SECONDS = 30,
+    PROXY_SPARE_CONNECTIONS = 64 /* beyond the requests: those that wait or are refused */
+};
+
+/* ---- the beginning of an exchange --------------------------------------------------------------------------- */
+
+static bool proxy_id_is_usable(struct slice id)
+{
+    if (id.len == 0 || id.len > EXCHANGE_ID_MAX)
+        return false;
+    for (size_t i = 0; i < id.len; i++)
+        if (!isalnum((unsigned char)id.ptr[i]) && !strchr("-_.:", id.ptr[i]))
+            return false;
+    return true;
+}
+
+/* The client's own id where it is harmless, else one of ours, in OpenAI's form. */
+static const char *proxy_request_id(struct exchange *x)
+{
+    enum { RANDOM_SIZE = 16 };
+    unsigned char random[RANDOM_SIZE] = {0};
+    if (proxy_id_is_usable(x->http.request_id))
+        return arena_copy(&x->memory, x->http.request_id);
+    char *id = arena_alloc(&x->memory, sizeof "req_" + 2 * RANDOM_SIZE);
+    if (!id || !digest_random(random, sizeof random))
+        return NULL;
+    memcpy(id, "req_", 4);
+    digest_hex(random, sizeof random, id + 4);
+    return id;
+}
+
+static void proxy_refuse_request(struct exchange *x, enum http_request_result result)
+{
+    static const char limit[] = "65536";
+    struct openai_error error = {.id = OPENAI_ERROR_BAD_REQUEST};
+    if (result == HTTP_REQUEST_HEADERS_TOO_LARGE) {
+        error.id = OPENAI_ERROR_HEADERS_TOO_LARGE;
+        error.args[0] = SLICE_LITERAL(limit);
+    } else if (result == HTTP_REQUEST_BAD_LENGTH) {
+        error.args[0] = SLICE_LITERAL("Content-Length is not a number");
+    } else {
+        error.args[0] = SLICE_LITERAL("a header holds control characters, or the request has no target");
+    }
+    answer_error(x, EXCHANGE_REFUSED, &error);
+}
+
+static void proxy_start(struct exchange *x)
+{
+    struct proxy *p = x->proxy;
+    enum http_request_result result = http_request_parse(fcgi_request_variables(x->fcgi), &x->http);
+    if (fcgi_request_head_was_too_large(x->fcgi))
+        result = HTTP_REQUEST_HEADERS_TOO_LARGE;
+    x->request_id = proxy_request_id(x);
+    if (!x->request_id)
+        answer_error_id(x, EXCHANGE_FAILED, OPENAI_ERROR_INTERNAL);
+    else if (result != HTTP_REQUEST_OK)
+        proxy_refuse_request(x, result);
+    else if (p->active > p->max_active)
+        answer_error_id(x, EXCHANGE_REFUSED, OPENAI_ERROR_OVERLOADED);
+    else
+        route_request(x);
+}
+
+static void proxy_link(struct proxy *p, struct exchange *x)
+{
+    x->next = p->exchanges;
+    if (x->next)
+        x->next->prev = x;
+    p->exchanges = x;
+    p->active++;
+}
+
+static void *proxy_on_begin(void *ctx, struct fcgi_request *r)
+{
+    struct proxy *p = ctx;
+    struct exchange *x = calloc(1, sizeof *x);
+    if (!x) {
+        fcgi_request_abort(r);
+        return NULL;
+    }
+    x->proxy = p;
+    x->fcgi = r;
+    x->started_us = clock_monotonic_us();
+    arena_init(&x->memory, EXCHANGE_MEMORY_MAX);
+    buf_init(&x->body, (size_t)p->config->max_body_bytes);
+    buf_init(&x->head, EXCHANGE_HEAD_MAX);
+    buf_init(&x->held, EXCHANGE_HOLD_MAX);
+    proxy_link(p, x);
+    proxy_start(x);
+    return x;
+}
+
+static void proxy_on_body(void *user, struct slice bytes)
+{
+    struct exchange *x = user;
+    if (x && !x->answered)
+        receive_piece(x, bytes);
+}
+
+static void proxy_on_body_end(void *user)
+{
+    struct exchange *x = user;
+    if (x && !x->answered)
+        receive_end(x);
+}
+
+static void proxy_on_drained(void *user)
+{
+    if (user)
+        relay_drained(user);
+}
+
+/* ---- the end ------------------------------------------------------------------------------------------------ */
+
+static void proxy_note_idle(struct proxy *p)
+{
+    if (p->draining && p->active == 0 && p->on_idle)
+        event_active(p->idle_event, EV_TIMEOUT, 0);
+}
+
+static void proxy_on_done(void *user, enum fcgi_outcome outcome)
+{
+    struct exchange *x = user;
+    if (!x)
+        return;
+    struct proxy *p = x->proxy;
+    settle_exchange(x, outcome);
+    if (x->prev)
+        x->prev->next = x->next;
+    else
+        p->exchanges = x->next;
+    if (x->next)
+        x->next->prev = x->prev;
+    free(x);
+    p->active--;
+    proxy_note_idle(p);
+}
+
+static void proxy_on_idle(evutil_socket_t fd, short what, void *arg)
+{
+    struct proxy *p = arg;
+    (void)fd;
+    (void)what;
+    p->on_idle(p->on_idle_ctx);
+}
+
+void proxy_drain(struct proxy *p, void (*on_idle)(void *ctx), void *ctx)
+{
+    p->draining = true;
+    p->on_idle = on_idle;
+    p->on_idle_ctx = ctx;
+    fcgi_server_stop_accepting(p->server);
+    proxy_note_idle(p);
+}
+
+void proxy_end_all(struct proxy *p)
+{
+    for (struct exchange *x = p->exchanges; x; x = x->next) {
+        transfer_cancel(&x->transfer);
+        if (x->status == 0)
+            answer_error_id(x, EXCHANGE_DRAINED, OPENAI_ERROR_DRAINING);
+        else if (x->streaming)
+            answer_error_event(x, EXCHANGE_DRAINED, OPENAI_ERROR_DRAINING);
+        else
+            answer_abort(x, EXCHANGE_DRAINED);
+    }
+}
+
+size_t proxy_active(const struct proxy *p)
+{
+    return p->active;
+}
+
+static const struct fcgi_events proxy_fcgi_events = {proxy_on_begin, proxy_on_body, proxy_on_body_end,
+                                                     proxy_on_drained, proxy_on_done};
+
+struct proxy *proxy_new(struct event_base *base, int listen_fd, const struct config *config,
+                        const struct keys *keys, size_t max_requests)
+{
+    struct fcgi_limits limits = {
+        .head_us = PROXY_HEAD_SECONDS * (int64_t)CLOCK_US_PER_SECOND,
+        .write_us = PROXY_WRITE_SECONDS * (int64_t)CLOCK_US_PER_SECOND,
+        .drain_us = PROXY_DRAIN_BODY_SECONDS * (int64_t)CLOCK_US_PER_SECOND,
+        .connections = max_requests + PROXY_SPARE_CONNECTIONS,
+    };
+    struct proxy *p = calloc(1, sizeof *p);
+    if (!p)
+        return NULL;
+    p->base = base;
+    p->config = config;
+    p->keys = keys;
+    p->max_active = max_requests;
+    p->idle_event = event_new(base, -1, 0, proxy_on_idle, p);
+    p->transfers = transfer_pool_new(base);
+    p->server = fcgi_server_new(base, listen_fd, &proxy_fcgi_events, &limits, p);
+    if (!p->idle_event || !p->transfers || !p->server)
+        proxy_free(&p);
+    return p;
+}
+
+void proxy_free(struct proxy **proxy)
+{
+    struct proxy *p = *proxy;
+    *proxy = NULL;
+    if (!p)
+        return;
+    p->on_idle = NULL;
+    fcgi_server_free(&p->server);
+    transfer_pool_free(&p->transfers);
+    if (p->idle_event)
+        event_free(p->idle_event);
+    free(p);
+}

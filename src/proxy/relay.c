@@ -1,0 +1,227 @@
+/*
+ * What comes back from the upstream goes to the client.
+ *
+ * An event stream is passed event by event, as each arrives. Any other answer is held until it is complete, so
+ * that a failure in its middle can still be told as an error; one that is too large to hold flows on. Behind a
+ * client that reads slowly the upstream is held back.
+ */
+#include "exchange.h"
+
+#include "sluice/clock.h"
+#include "sluice/http_response.h"
+
+/* ---- the head ----------------------------------------------------------------------------------------------- */
+
+static void relay_on_header(void *user, struct slice name, struct slice value)
+{
+    struct exchange *x = user;
+    if (slice_equals_nocase(name, SLICE_LITERAL("x-request-id")))
+        x->upstream_request_id = arena_copy(&x->memory, slice_take(value, EXCHANGE_ID_MAX));
+    if (slice_equals_nocase(name, SLICE_LITERAL("content-type")))
+        x->streaming = slice_starts_with_nocase(value, SLICE_LITERAL("text/event-stream"));
+    if (http_response_passes(name))
+        http_response_header(&x->head, name, value);
+}
+
+static void relay_on_head(void *user, int status, int64_t length)
+{
+    struct exchange *x = user;
+    x->upstream_status = status;
+    x->upstream_length = length;
+    x->upstream_head_us = clock_monotonic_us();
+    if (!x->upstream_request_id)
+        http_response_header(&x->head, SLICE_LITERAL("x-request-id"), slice_from_text(x->request_id));
+    if (x->streaming) {
+        sse_init(&x->sse, EXCHANGE_EVENT_MAX);
+        http_response_header(&x->head, SLICE_LITERAL("X-Accel-Buffering"), SLICE_LITERAL("no"));
+    }
+}
+
+/* ---- an event stream ---------------------------------------------------------------------------------------- */
+
+static bool relay_contains(struct slice haystack, const char *needle)
+{
+    return haystack.len > 0 && memmem(haystack.ptr, haystack.len, needle, strlen(needle));
+}
+
+/* A stream is whole when its last choice has a finish reason, or "[DONE]" came, or an error ended it. */
+static void relay_look_at_event(struct exchange *x, struct slice data)
+{
+    if (slice_equals_text(data, "[DONE]") || relay_contains(data, "\"finish_reason\":\"") ||
+        relay_contains(data, "\"finish_reason\": \"") || slice_starts_with(data, SLICE_LITERAL("{\"error\"")))
+        x->stream_ended = true;
+    if (relay_contains(data, "\"usage\""))
+        usage_find(data, &x->usage);
+}
+
+static bool relay_on_event(void *ctx, const struct sse_event *event)
+{
+    struct exchange *x = ctx;
+    if (x->status == 0 && !answer_head(x, x->upstream_status, -1))
+        return false;
+    if (event->has_data) {
+        x->events++;
+        relay_look_at_event(x, event->data);
+    }
+    return answer_body(x, event->raw);
+}
+
+static bool relay_stream_piece(struct exchange *x, struct slice bytes)
+{
+    if (!sse_feed(&x->sse, bytes, relay_on_event, x) && !x->answered) {
+        transfer_cancel(&x->transfer);
+        answer_error_event(x, EXCHANGE_CUT, OPENAI_ERROR_UPSTREAM_GARBAGE);
+        return true;
+    }
+    return fcgi_request_pending(x->fcgi) <= FCGI_HIGH_WATER;
+}
+
+/* "data: [DONE]" without its blank line at the very end is what it looks like; any other rest is a broken event. */
+static void relay_finish_events(struct exchange *x)
+{
+    static const struct slice done = {"data: [DONE]", 12};
+    sse_end(&x->sse, relay_on_event, x);
+    if (slice_starts_with(buf_slice(&x->sse.held), done) && sse_held(&x->sse) <= done.len + 2)
+        sse_feed(&x->sse, SLICE_LITERAL("\n\n"), relay_on_event, x);
+}
+
+/* ---- any other answer --------------------------------------------------------------------------------------- */
+
+/* Keeps the end of an answer that flows by, for its usage. */
+static void relay_keep_tail(struct exchange *x, struct slice bytes)
+{
+    if (bytes.len >= EXCHANGE_TAIL_SIZE) {
+        buf_clear(&x->held);
+        bytes = slice_skip(bytes, bytes.len - EXCHANGE_TAIL_SIZE);
+    } else if (x->held.len + bytes.len > EXCHANGE_TAIL_SIZE) {
+        buf_consume(&x->held, x->held.len + bytes.len - EXCHANGE_TAIL_SIZE);
+    }
+    buf_append_slice(&x->held, bytes);
+}
+
+/* The answer is larger than is held: from here on it flows. */
+static bool relay_start_flowing(struct exchange *x)
+{
+    x->flowing = true;
+    if (!answer_head(x, x->upstream_status, x->upstream_length) || !answer_body(x, buf_slice(&x->held)))
+        return false;
+    buf_free(&x->held);
+    return true;
+}
+
+static bool relay_plain_piece(struct exchange *x, struct slice bytes)
+{
+    if (!x->flowing && buf_append_slice(&x->held, bytes))
+        return true;
+    if (!x->flowing && !relay_start_flowing(x))
+        return true;
+    if (!answer_body(x, bytes))
+        return true;
+    relay_keep_tail(x, bytes);
+    return fcgi_request_pending(x->fcgi) <= FCGI_HIGH_WATER;
+}
+
+static bool relay_on_body(void *user, struct slice bytes)
+{
+    struct exchange *x = user;
+    if (x->answered || x->upstream_status == 401)
+        return true;
+    return x->streaming ? relay_stream_piece(x, bytes) : relay_plain_piece(x, bytes);
+}
+
+void relay_drained(struct exchange *x)
+{
+    if (x->transfer)
+        transfer_resume(x->transfer);
+}
+
+/* ---- the end ------------------------------------------------------------------------------------------------ */
+
+static enum openai_error_id relay_error_of(enum transfer_result result)
+{
+    switch (result) {
+    case TRANSFER_UNREACHABLE:
+        return OPENAI_ERROR_UPSTREAM_UNREACHABLE;
+    case TRANSFER_TLS_FAILED:
+        return OPENAI_ERROR_UPSTREAM_TLS;
+    case TRANSFER_OK: /* a stream without an end */
+    case TRANSFER_CUT:
+        return OPENAI_ERROR_UPSTREAM_CUT;
+    case TRANSFER_GARBAGE:
+        return OPENAI_ERROR_UPSTREAM_GARBAGE;
+    case TRANSFER_CONNECT_TIMEOUT:
+        return OPENAI_ERROR_UPSTREAM_CONNECT_TIMEOUT;
+    case TRANSFER_FIRST_BYTE_TIMEOUT:
+        return OPENAI_ERROR_UPSTREAM_FIRST_BYTE_TIMEOUT;
+    case TRANSFER_IDLE_TIMEOUT:
+        return OPENAI_ERROR_UPSTREAM_IDLE_TIMEOUT;
+    case TRANSFER_TOTAL_TIMEOUT:
+        return OPENAI_ERROR_UPSTREAM_TOTAL_TIMEOUT;
+    case TRANSFER_INTERNAL:
+        break;
+    }
+    return OPENAI_ERROR_INTERNAL;
+}
+
+static void relay_fail(struct exchange *x, enum transfer_result result, const char *detail)
+{
+    enum openai_error_id id = relay_error_of(result);
+    x->detail = detail && *detail ? arena_copy(&x->memory, slice_from_text(detail)) : NULL;
+    if (x->status == 0)
+        answer_error_id(x, EXCHANGE_UPSTREAM_FAILED, id);
+    else if (x->streaming)
+        answer_error_event(x, EXCHANGE_CUT, id);
+    else {
+        x->error = openai_error_info(id)->name;
+        answer_abort(x, EXCHANGE_CUT);
+    }
+}
+
+static void relay_finish_plain(struct exchange *x)
+{
+    bool bodiless = x->upstream_status == 204 || x->upstream_status == 304;
+    usage_find(buf_slice(&x->held), &x->usage);
+    if (!x->flowing &&
+        (!answer_head(x, x->upstream_status, bodiless ? -1 : (int64_t)x->held.len) ||
+         !answer_body(x, buf_slice(&x->held))))
+        return;
+    answer_complete(x, EXCHANGE_COMPLETE);
+}
+
+static void relay_finish_stream(struct exchange *x)
+{
+    relay_finish_events(x);
+    if (x->answered)
+        return;
+    if (!x->stream_ended && x->upstream_status == 200)
+        relay_fail(x, TRANSFER_OK, "the stream ended without its last event");
+    else if (x->status != 0 || answer_head(x, x->upstream_status, -1))
+        answer_complete(x, EXCHANGE_COMPLETE);
+}
+
+/* The upstream's own 401 would show the client a part of a key that is not the client's. */
+static void relay_refuse_upstream_key(struct exchange *x)
+{
+    answer_error_id(x, EXCHANGE_UPSTREAM_FAILED, OPENAI_ERROR_UPSTREAM_KEY);
+}
+
+static void relay_on_done(void *user, enum transfer_result result, const char *detail)
+{
+    struct exchange *x = user;
+    x->transfer = NULL;
+    x->upstream_done_us = clock_monotonic_us();
+    if (x->answered)
+        return;
+    if (x->upstream_status == 401)
+        relay_refuse_upstream_key(x);
+    else if (result != TRANSFER_OK) {
+        if (x->streaming)
+            relay_finish_events(x);
+        relay_fail(x, result, detail);
+    } else if (x->streaming)
+        relay_finish_stream(x);
+    else
+        relay_finish_plain(x);
+}
+
+const struct transfer_events relay_events = {relay_on_header, relay_on_head, relay_on_body, relay_on_done};

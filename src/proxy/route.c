@@ -1,0 +1,74 @@
+/*
+ * Where a request goes, by the path as the client sent it.
+ *
+ * Served are BASE_PATH/v1/… and BASE_PATH/health; /health is served without the prefix too, for a monitor that
+ * asks the machine itself. A path with "." or ".." segments is never passed on: what an upstream would make of it
+ * is not ours to guess.
+ */
+#include "exchange.h"
+
+/* Without the prefix; a path that does not have it stays as it is, with *matched false. */
+static struct slice route_strip(struct slice path, struct slice prefix, bool *matched)
+{
+    struct slice rest = slice_skip(path, prefix.len);
+    *matched = slice_starts_with(path, prefix) && (rest.len == 0 || rest.ptr[0] == '/');
+    return *matched ? rest : path;
+}
+
+/* A segment that is "." or "..", its dots written plainly or as %2e. */
+static bool route_is_dot_segment(struct slice segment)
+{
+    size_t dots = 0;
+    while (segment.len > 0) {
+        if (segment.ptr[0] == '.')
+            segment = slice_skip(segment, 1);
+        else if (slice_starts_with_nocase(segment, SLICE_LITERAL("%2e")))
+            segment = slice_skip(segment, 3);
+        else
+            return false;
+        dots++;
+    }
+    return dots == 1 || dots == 2;
+}
+
+static bool route_has_dot_segments(struct slice path)
+{
+    while (path.len > 0) {
+        const char *slash = memchr(path.ptr, '/', path.len);
+        size_t len = slash ? (size_t)(slash - path.ptr) : path.len;
+        if (route_is_dot_segment(slice_take(path, len)))
+            return true;
+        path = slice_skip(path, len + 1);
+    }
+    return false;
+}
+
+static void route_refuse(struct exchange *x, enum openai_error_id id)
+{
+    struct openai_error error = {.id = id, .args = {x->http.method, x->http.path}};
+    answer_error(x, EXCHANGE_REFUSED, &error);
+}
+
+static void route_health(struct exchange *x)
+{
+    if (!slice_equals_text(x->http.method, "GET") && !slice_equals_text(x->http.method, "HEAD")) {
+        route_refuse(x, OPENAI_ERROR_WRONG_METHOD);
+        return;
+    }
+    answer_json(x, 200, SLICE_LITERAL("{\"status\":\"healthy\",\"redis_connected\":false}"));
+}
+
+void route_request(struct exchange *x)
+{
+    bool in_base, in_api;
+    struct slice path = route_strip(x->http.path, slice_from_text(x->proxy->config->base_path), &in_base);
+    if (slice_equals_text(path, "/health")) {
+        route_health(x);
+        return;
+    }
+    x->api_path = route_strip(path, SLICE_LITERAL("/v1"), &in_api);
+    if (!in_base || !in_api || route_has_dot_segments(x->api_path))
+        route_refuse(x, OPENAI_ERROR_UNKNOWN_URL);
+    else
+        authenticate_request(x);
+}

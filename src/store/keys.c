@@ -1,0 +1,140 @@
+/*
+ * The key table: open addressing over digests.
+ *
+ * The place of a digest is its own first bytes: they are as good as random, and an attacker cannot choose them
+ * without trying keys. The table is at most half full, so that a search ends after a few steps.
+ */
+#include "sluice/keys.h"
+
+#include <openssl/crypto.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+struct keys {
+    struct client_key *slots; /* upstream NULL: empty */
+    size_t mask;              /* slots - 1, a power of two less one */
+    size_t count;
+    struct upstream_key *upstreams;
+    size_t upstream_count;
+};
+
+static size_t keys_place(const struct keys *k, const struct digest *d)
+{
+    uint64_t place;
+    memcpy(&place, d->bytes, sizeof place);
+    return (size_t)place & k->mask;
+}
+
+/* The slot that holds the digest, or the empty one where it belongs. */
+static struct client_key *keys_slot(const struct keys *k, const struct digest *d)
+{
+    for (size_t i = keys_place(k, d);; i = (i + 1) & k->mask)
+        if (!k->slots[i].upstream || digest_equals(&k->slots[i].digest, d))
+            return &k->slots[i];
+}
+
+static bool keys_fingerprint(struct slice secret, struct digest *d, char out[KEY_FINGERPRINT_SIZE])
+{
+    if (!digest_sha256(secret, d))
+        return false;
+    digest_hex(d->bytes, (KEY_FINGERPRINT_SIZE - 1) / 2, out);
+    return true;
+}
+
+/* The first mapping of a key wins, so that the explicit ones are added first. */
+static bool keys_add(struct keys *k, const char *secret, const struct upstream_key *upstream)
+{
+    struct client_key key = {.upstream = upstream};
+    if (!keys_fingerprint(slice_from_text(secret), &key.digest, key.fingerprint))
+        return false;
+    struct client_key *slot = keys_slot(k, &key.digest);
+    if (slot->upstream)
+        return true;
+    *slot = key;
+    k->count++;
+    return true;
+}
+
+static char *keys_header(const char *prefix, const char *value)
+{
+    char *line;
+    return asprintf(&line, "%s%s", prefix, value) < 0 ? NULL : line;
+}
+
+static const struct upstream_key *keys_add_upstream(struct keys *k, const char *secret, const char *organization,
+                                                    const char *project)
+{
+    struct upstream_key *u = &k->upstreams[k->upstream_count++];
+    struct digest ignored;
+    u->authorization = keys_header("Authorization: Bearer ", secret);
+    u->organization = organization ? keys_header("OpenAI-Organization: ", organization) : NULL;
+    u->project = project ? keys_header("OpenAI-Project: ", project) : NULL;
+    bool ok = u->authorization && (!organization || u->organization) && (!project || u->project);
+    return ok && keys_fingerprint(slice_from_text(secret), &ignored, u->fingerprint) ? u : NULL;
+}
+
+static bool keys_fill(struct keys *k, const struct config *c)
+{
+    for (size_t i = 0; i < c->api_key_mapping.count; i++) {
+        const struct config_mapping *m = &c->api_key_mapping.items[i];
+        const struct upstream_key *u = keys_add_upstream(k, m->api_key, m->organization, m->project);
+        if (!u || !keys_add(k, m->client_key, u))
+            return false;
+    }
+    if (c->openai_api_keys.count == 0)
+        return true;
+    const struct upstream_key *shared = keys_add_upstream(k, c->openai_api_keys.items[0], NULL, NULL);
+    for (size_t i = 0; shared && i < c->client_api_keys.count; i++)
+        if (!keys_add(k, c->client_api_keys.items[i], shared))
+            return false;
+    return shared != NULL;
+}
+
+struct keys *keys_new(const struct config *c)
+{
+    struct keys *k = calloc(1, sizeof *k);
+    if (!k)
+        return NULL;
+    size_t wanted = 2 * (c->client_api_keys.count + c->api_key_mapping.count) + 2, slots = 4;
+    while (slots < wanted)
+        slots *= 2;
+    k->mask = slots - 1;
+    k->slots = calloc(slots, sizeof *k->slots);
+    k->upstreams = calloc(c->api_key_mapping.count + 1, sizeof *k->upstreams);
+    if (!k->slots || !k->upstreams || !keys_fill(k, c))
+        keys_free(&k);
+    return k;
+}
+
+void keys_free(struct keys **keys)
+{
+    struct keys *k = *keys;
+    *keys = NULL;
+    if (!k)
+        return;
+    for (size_t i = 0; i < k->upstream_count; i++) {
+        struct upstream_key *u = &k->upstreams[i];
+        if (u->authorization)
+            OPENSSL_cleanse(u->authorization, strlen(u->authorization));
+        free(u->authorization);
+        free(u->organization);
+        free(u->project);
+    }
+    free(k->upstreams);
+    free(k->slots);
+    free(k);
+}
+
+size_t keys_count(const struct keys *k)
+{
+    return k->count;
+}
+
+const struct client_key *keys_find(const struct keys *k, struct slice secret)
+{
+    struct digest d;
+    if (!digest_sha256(secret, &d))
+        return NULL;
+    const struct client_key *slot = keys_slot(k, &d);
+    return slot->upstream ? slot : NULL;
+}
