@@ -48,6 +48,7 @@ struct fcgi_request {
     enum fcgi_phase phase;
     uint16_t id;
     uint8_t begin_body[8];
+    int64_t heard_us; /* when the last piece of the body came */
     struct fcgi_wire wire;
     struct buf in;     /* the beginning of a record */
     struct buf params; /* content of PARAMS records, until the head is whole */
@@ -57,6 +58,7 @@ struct fcgi_request {
     bool begun;      /* begin() was called, done() not */
     bool ended;      /* the connection must be closed; outcome says why */
     bool answered;   /* fcgi_request_end() was called */
+    bool lingering;  /* the answer is written, the rest of the body is awaited */
     bool too_large;  /* the head was dropped */
     bool paused;     /* body not wanted now */
     bool above_high; /* drained() is owed */
@@ -166,6 +168,8 @@ static void fcgi_begin_request(struct fcgi_request *r)
     buf_free(&r->params);
     r->phase = FCGI_PHASE_BODY;
     r->begun = true;
+    r->heard_us = clock_monotonic_us();
+    fcgi_arm_timer(r, r->server->limits.body_us);
     r->user = r->server->events->begin(r->server->ctx, r);
 }
 
@@ -194,12 +198,14 @@ static void fcgi_take_stdin(struct fcgi_request *r, struct slice content)
     if (r->phase != FCGI_PHASE_BODY)
         return;
     bool wanted = r->begun && !r->answered;
+    r->heard_us = clock_monotonic_us();
     if (content.len > 0) {
         if (wanted)
             r->server->events->body(r->user, content);
         return;
     }
     r->phase = FCGI_PHASE_READ;
+    event_del(&r->timer);
     if (wanted)
         r->server->events->body_end(r->user);
     else
@@ -287,7 +293,8 @@ void fcgi_request_resume_body(struct fcgi_request *r)
     if (!r->paused)
         return;
     r->paused = false;
-    event_del(&r->timer);
+    r->heard_us = clock_monotonic_us();
+    fcgi_arm_timer(r, r->server->limits.body_us);
     event_add(&r->readable, NULL);
     fcgi_ask_turn(r); /* bytes may be held: the turn goes on with them, not this caller */
 }
@@ -302,16 +309,32 @@ static void fcgi_look_at_paused(struct fcgi_request *r)
         fcgi_arm_timer(r, FCGI_PAUSED_LOOK_MS * CLOCK_US_PER_MS);
 }
 
-/* The head did not come, a paused connection is to be looked at, or a body did not end after its answer. */
+/* The timer is not moved with every piece: it looks, when it fires, whether time has really passed. */
+static void fcgi_look_at_body(struct fcgi_request *r)
+{
+    int64_t left = r->heard_us + r->server->limits.body_us - clock_monotonic_us();
+    if (left > 0)
+        fcgi_arm_timer(r, left);
+    else
+        r->server->events->body_late(r->user);
+}
+
+/* The head did not come, a body is to be looked at, or it did not end after its answer. */
 static void fcgi_on_timer(evutil_socket_t fd, short what, void *arg)
 {
     struct fcgi_request *r = arg;
     (void)fd;
     (void)what;
-    if (r->paused)
+    if (r->ended)
+        return;
+    if (r->answered)
+        fcgi_end_connection(r, FCGI_DELIVERED);
+    else if (r->paused)
         fcgi_look_at_paused(r);
+    else if (r->phase == FCGI_PHASE_BODY)
+        fcgi_look_at_body(r);
     else
-        fcgi_end_connection(r, r->answered ? FCGI_DELIVERED : FCGI_PEER_BROKE);
+        fcgi_end_connection(r, FCGI_PEER_BROKE);
 }
 
 /* ---- writing ------------------------------------------------------------------------------------------------ */
@@ -450,7 +473,7 @@ static void fcgi_recycle(struct fcgi_request *r)
 {
     event_del(&r->timer);
     r->phase = FCGI_PHASE_IDLE;
-    r->answered = r->too_large = r->above_high = false;
+    r->answered = r->lingering = r->too_large = r->above_high = false;
     r->user = NULL;
     fcgi_process(r, (struct slice){NULL, 0});
     if (!r->server->accepting && r->phase == FCGI_PHASE_IDLE)
@@ -495,8 +518,10 @@ static void fcgi_on_turn(evutil_socket_t fd, short what, void *arg)
     if (!r->ended && r->begun && fcgi_flush(r)) {
         if (fcgi_can_finish(r))
             fcgi_finish_request(r);
-        else if (r->answered && !event_pending(&r->timer, EV_TIMEOUT, NULL))
+        else if (r->answered && !r->lingering) {
+            r->lingering = true;
             fcgi_arm_timer(r, r->server->limits.drain_us);
+        }
     }
     if (r->begun)
         fcgi_tell_drained(r);

@@ -13,6 +13,7 @@
 
 enum {
     PROXY_HEAD_SECONDS = 30,
+    PROXY_BODY_SECONDS = 120,
     PROXY_WRITE_SECONDS = 600,
     PROXY_DRAIN_BODY_SECONDS = 30,
     PROXY_SPARE_CONNECTIONS = 64 /* beyond the requests: those that wait or are refused */
@@ -120,6 +121,13 @@ static void proxy_on_body_end(void *user)
         receive_end(x);
 }
 
+static void proxy_on_body_late(void *user)
+{
+    struct exchange *x = user;
+    if (x && !x->answered)
+        answer_error_id(x, EXCHANGE_REFUSED, OPENAI_ERROR_BODY_TIMEOUT);
+}
+
 static void proxy_on_drained(void *user)
 {
     if (user)
@@ -187,14 +195,15 @@ size_t proxy_active(const struct proxy *p)
     return p->active;
 }
 
-static const struct fcgi_events proxy_fcgi_events = {proxy_on_begin, proxy_on_body, proxy_on_body_end,
-                                                     proxy_on_drained, proxy_on_done};
+static const struct fcgi_events proxy_fcgi_events = {proxy_on_begin,     proxy_on_body,    proxy_on_body_end,
+                                                     proxy_on_body_late, proxy_on_drained, proxy_on_done};
 
 struct proxy *proxy_new(struct event_base *base, int listen_fd, const struct config *config,
                         const struct keys *keys, size_t max_requests)
 {
     struct fcgi_limits limits = {
         .head_us = PROXY_HEAD_SECONDS * (int64_t)CLOCK_US_PER_SECOND,
+        .body_us = PROXY_BODY_SECONDS * (int64_t)CLOCK_US_PER_SECOND,
         .write_us = PROXY_WRITE_SECONDS * (int64_t)CLOCK_US_PER_SECOND,
         .drain_us = PROXY_DRAIN_BODY_SECONDS * (int64_t)CLOCK_US_PER_SECOND,
         .connections = max_requests + PROXY_SPARE_CONNECTIONS,

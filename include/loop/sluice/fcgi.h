@@ -35,6 +35,8 @@ struct fcgi_events {
     /* A piece of the body; the bytes are valid during the call. */
     void (*body)(void *user, struct slice bytes);
     void (*body_end)(void *user);
+    /* Nothing of a body that has not ended came for too long; said once. */
+    void (*body_late)(void *user);
     /* Less than the low-water mark waits to be written, after it had been more than the high-water mark. */
     void (*drained)(void *user);
     void (*done)(void *user, enum fcgi_outcome outcome);
@@ -50,6 +52,7 @@ enum {
 
 struct fcgi_limits {
     int64_t head_us;  /* from a connection's first byte to a whole head */
+    int64_t body_us;  /* between two pieces of a body */
     int64_t write_us; /* without the peer taking anything */
     int64_t drain_us; /* how long the rest of a body is read and dropped after the answer */
     size_t connections; /* accepting pauses at this many */
