@@ -6,8 +6,8 @@
 #include <string.h>
 
 #define TOKENS_DEFAULT 16
-#define TOKENS_MAX 1000000
-#define CHOICES_MAX 128
+#define TOKENS_MAX     1000000
+#define CHOICES_MAX    128
 
 static const char *const tool_pieces[] = {"{\\\"", "location", "\\\":\\\"", "Paris", "\\\"}"};
 
@@ -33,7 +33,8 @@ static void text_measure(json_t *value, uint64_t *hash, uint64_t *bytes)
         *hash = text_hash(*hash, json_string_value(value), n);
         *bytes += n;
     } else if (json_is_array(value)) {
-        json_array_foreach (value, i, item) {
+        json_array_foreach(value, i, item)
+        {
             text_measure(json_is_object(item) ? json_object_get(item, "text") : item, hash, bytes);
         }
     } else if (json_is_integer(value)) { /* a token id */
@@ -48,7 +49,8 @@ static void messages_measure(json_t *messages, struct ask *ask)
     uint64_t bytes = 0, ignored = 0;
     size_t i;
     json_t *message;
-    json_array_foreach (messages, i, message) {
+    json_array_foreach(messages, i, message)
+    {
         text_measure(json_object_get(message, "role"), &ask->hash, &ignored);
         text_measure(json_object_get(message, "content"), &ask->hash, &bytes);
     }
@@ -111,7 +113,8 @@ static void ask_read(struct conn *c, struct ask *ask)
     }
     ask->choices = count_get(json, "n", 1, CHOICES_MAX);
     ask->stream = json_is_true(json_object_get(json, "stream"));
-    ask->include_usage = json_is_true(json_object_get(json_object_get(json, "stream_options"), "include_usage"));
+    ask->include_usage =
+        json_is_true(json_object_get(json_object_get(json, "stream_options"), "include_usage"));
     if (ask->tool) {
         ask->tokens = TOOL_PIECES;
     }
@@ -137,14 +140,17 @@ static void usage_put(struct buf *out, uint64_t prompt, uint64_t completion)
     buf_put_uint(out, completion);
     BUF_LIT(out, ",\"total_tokens\":");
     buf_put_uint(out, prompt + completion);
-    BUF_LIT(out, ",\"prompt_tokens_details\":{\"cached_tokens\":0,\"audio_tokens\":0},\"completion_tokens_details\":{"
-                 "\"reasoning_tokens\":0,\"audio_tokens\":0,\"accepted_prediction_tokens\":0,"
-                 "\"rejected_prediction_tokens\":0}}");
+    BUF_LIT(
+        out,
+        ",\"prompt_tokens_details\":{\"cached_tokens\":0,\"audio_tokens\":0},\"completion_tokens_details\":{"
+        "\"reasoning_tokens\":0,\"audio_tokens\":0,\"accepted_prediction_tokens\":0,"
+        "\"rejected_prediction_tokens\":0}}");
 }
 
 static void tool_put(struct buf *out, const char *name, const char *arguments)
 {
-    BUF_LIT(out, "\"tool_calls\":[{\"index\":0,\"id\":\"call_sim0000000000000001\",\"type\":\"function\",\"function\":{"
+    BUF_LIT(out, "\"tool_calls\":[{\"index\":0,\"id\":\"call_sim0000000000000001\",\"type\":\"function\","
+                 "\"function\":{"
                  "\"name\":");
     buf_put_json(out, name, strlen(name));
     BUF_LIT(out, ",\"arguments\":\"");

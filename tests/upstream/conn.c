@@ -17,11 +17,11 @@
 /* The framing is done here rather than by evhttp: with evhttp an empty response of this many headers costs
  * more than the whole budget of a request, and the faults need the raw bytes anyway. */
 
-#define HEAD_MAX 1048576u
-#define BODY_MAX (2147483648ULL)
+#define HEAD_MAX         1048576u
+#define BODY_MAX         (2147483648ULL)
 #define BODY_RESERVE_MAX (16u << 20)
-#define LARGE_BODY 65536u
-#define LARGE_READ (1u << 20)
+#define LARGE_BODY       65536u
+#define LARGE_READ       (1u << 20)
 
 static void request_over(struct conn *c, enum request_state state)
 {
@@ -62,10 +62,16 @@ static void conn_free(struct conn *c)
         c->next->link = c->link;
     }
     event_del(&c->timer);
+    if (c->watch) {
+        event_free(c->watch);
+    }
     if (c->tls) {
         tls_close_notify(c->bev);
     }
     bufferevent_free(c->bev);
+    reply_reset(&c->reply);
+    buf_free(&c->reply.head);
+    buf_free(&c->reply.wire);
     free(c);
 }
 
@@ -151,6 +157,22 @@ static void request_begin(struct conn *c)
     requests_add(&sim->log, r);
 }
 
+static void on_gone(evutil_socket_t fd, short what, void *arg);
+
+/* hang=accept as the default: nothing more is read, so the client's sending backs up; reading being off, only
+ * the hang-up itself tells when it leaves. */
+static bool conn_is_deaf(struct conn *c)
+{
+    if (c->control || c->sim->standard.hang != HANG_ACCEPT) {
+        return false;
+    }
+    c->state = CONN_REPLY;
+    bufferevent_disable(c->bev, EV_READ);
+    c->watch = event_new(c->sim->base, c->fd, EV_CLOSED, on_gone, c);
+    event_add(c->watch, NULL);
+    return true;
+}
+
 static void body_begin(struct conn *c)
 {
     struct request *r = c->request;
@@ -213,6 +235,9 @@ static bool read_head(struct conn *c)
     }
     evbuffer_drain(in, len);
     request_begin(c);
+    if (conn_is_deaf(c)) {
+        return false;
+    }
     if (c->request->content_length > BODY_MAX) {
         conn_refuse(c, "HTTP/1.1 413 Payload Too Large\r\n");
         return false;
@@ -347,6 +372,13 @@ static void on_end(struct bufferevent *bev, short what, void *arg)
         conn_close(c, false);
     }
     conn_leave(c);
+}
+
+static void on_gone(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    on_end(NULL, BEV_EVENT_EOF, arg);
 }
 
 void conn_open(struct sim *sim, evutil_socket_t fd)

@@ -32,6 +32,7 @@ struct conn {
     struct directive dir;
     struct reply reply;
     struct event timer;
+    struct event *watch; /* for the hang-up of a connection no longer read */
     bool dead, tls, control, counted;
 };
 

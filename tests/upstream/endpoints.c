@@ -88,11 +88,12 @@ static void key_refuse(struct conn *c, struct slice key)
 
 static void key_demand(struct conn *c)
 {
-    errors_send(c, 401, "invalid_request_error", NULL, NULL,
-                "You didn't provide an API key. You need to provide your API key in an Authorization header using "
-                "Bearer auth (i.e. Authorization: Bearer YOUR_KEY), or as the password field (with blank username) "
-                "if you're accessing the API from your browser and are prompted for a username and password. You "
-                "can obtain an API key from https://platform.openai.com/account/api-keys.");
+    errors_send(
+        c, 401, "invalid_request_error", NULL, NULL,
+        "You didn't provide an API key. You need to provide your API key in an Authorization header using "
+        "Bearer auth (i.e. Authorization: Bearer YOUR_KEY), or as the password field (with blank username) "
+        "if you're accessing the API from your browser and are prompted for a username and password. You "
+        "can obtain an API key from https://platform.openai.com/account/api-keys.");
 }
 
 /* True when the request may go on; otherwise it has been answered. */

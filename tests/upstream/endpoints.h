@@ -9,8 +9,8 @@ void endpoints_dispatch(struct conn *c);
 
 /* Writes a generated id such as "file-sim0000000000000001". */
 void endpoints_put_id(struct conn *c, struct buf *out, const char *prefix);
-const char *endpoints_model(const struct conn *c); /* the body's model, or "" */
-void endpoints_ok(struct conn *c, struct buf *body);  /* 200 JSON */
+const char *endpoints_model(const struct conn *c);   /* the body's model, or "" */
+void endpoints_ok(struct conn *c, struct buf *body); /* 200 JSON */
 
 void control_handle(struct conn *c);
 void chat_handle(struct conn *c);

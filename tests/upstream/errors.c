@@ -19,12 +19,14 @@ static const struct known_error known_errors[] = {
     {404, "invalid_request_error", "\"model_not_found\"",
      "The model `sim` does not exist or you do not have access to it."},
     {408, "invalid_request_error", "null", "Request timed out."},
-    {409, "invalid_request_error", "\"conflict\"", "The resource was updated by another request. Please try again."},
+    {409, "invalid_request_error", "\"conflict\"",
+     "The resource was updated by another request. Please try again."},
     {413, "server_error", "null", "Maximum content size limit (26214400) exceeded (26214401 bytes read)"},
     {422, "invalid_request_error", "null", "The request could not be processed."},
     {429, "requests", "\"rate_limit_exceeded\"",
      "Rate limit reached for gpt-4o-mini in organization org-sim on requests per min (RPM): Limit 3, Used 3, "
-     "Requested 1. Please try again in 20s. Visit https://platform.openai.com/account/rate-limits to learn more."},
+     "Requested 1. Please try again in 20s. Visit https://platform.openai.com/account/rate-limits to learn "
+     "more."},
     {500, "server_error", "null", "The server had an error while processing your request. Sorry about that!"},
     {502, "cf_bad_gateway", "502", "Bad gateway."},
     {503, "service_unavailable_error", "\"server_is_overloaded\"",
@@ -94,11 +96,12 @@ void errors_send(struct conn *c, int status, const char *type, const char *param
 
 void errors_bad_json(struct conn *c)
 {
-    errors_send(c, 400, "invalid_request_error", NULL, NULL,
-                "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your "
-                "HTTP library correctly. The OpenAI API expects a JSON payload, but what was sent was not valid "
-                "JSON. If you have trouble figuring out how to fix this, please contact us through our help center "
-                "at help.openai.com.)");
+    errors_send(
+        c, 400, "invalid_request_error", NULL, NULL,
+        "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your "
+        "HTTP library correctly. The OpenAI API expects a JSON payload, but what was sent was not valid "
+        "JSON. If you have trouble figuring out how to fix this, please contact us through our help center "
+        "at help.openai.com.)");
 }
 
 void errors_no_model(struct conn *c)

@@ -41,8 +41,8 @@ static void header_apply(struct request *r, struct slice name, struct slice valu
     } else if (slice_equals_nocase(name, "expect")) {
         r->expect = slice_equals_nocase(value, "100-continue");
     } else if (slice_equals_nocase(name, "connection")) {
-        r->keep_alive = r->http11 ? !slice_equals_nocase(value, "close")
-                                  : slice_equals_nocase(value, "keep-alive");
+        r->keep_alive =
+            r->http11 ? !slice_equals_nocase(value, "close") : slice_equals_nocase(value, "keep-alive");
     }
 }
 

@@ -21,18 +21,22 @@ struct options {
 
 static int usage(void)
 {
-    fputs("usage: openai-sim [--port N] [--port-file FILE] [--host ADDRESS] [--tls-cert FILE --tls-key FILE]\n"
-          "                  [--keys KEY,KEY...]\n",
-          stderr);
+    fputs(
+        "usage: openai-sim [--port N] [--port-file FILE] [--host ADDRESS] [--tls-cert FILE --tls-key FILE]\n"
+        "                  [--keys KEY,KEY...]\n",
+        stderr);
     return 2;
 }
 
 static bool options_parse(struct options *o, int argc, char **argv)
 {
     static const struct option longs[] = {
-        {"port", required_argument, NULL, 'p'},     {"port-file", required_argument, NULL, 'f'},
-        {"host", required_argument, NULL, 'h'},     {"tls-cert", required_argument, NULL, 'c'},
-        {"tls-key", required_argument, NULL, 'k'},  {"keys", required_argument, NULL, 'a'},
+        {"port", required_argument, NULL, 'p'},
+        {"port-file", required_argument, NULL, 'f'},
+        {"host", required_argument, NULL, 'h'},
+        {"tls-cert", required_argument, NULL, 'c'},
+        {"tls-key", required_argument, NULL, 'k'},
+        {"keys", required_argument, NULL, 'a'},
         {NULL, 0, NULL, 0},
     };
     int choice;

@@ -55,8 +55,8 @@ void misc_engines(struct conn *c)
     struct buf body = {0};
     BUF_LIT(&body, "{\"object\":\"list\",\"data\":[");
     for (size_t i = 0; i < sizeof model_names / sizeof *model_names; i++) {
-        buf_printf(&body, "%s{\"id\":\"%s\",\"object\":\"engine\",\"owner\":\"system\",\"ready\":true}", i ? "," : "",
-                   model_names[i]);
+        buf_printf(&body, "%s{\"id\":\"%s\",\"object\":\"engine\",\"owner\":\"system\",\"ready\":true}",
+                   i ? "," : "", model_names[i]);
     }
     BUF_LIT(&body, "]}\n");
     endpoints_ok(c, &body);
@@ -65,12 +65,25 @@ void misc_engines(struct conn *c)
 static void moderation_put(struct buf *out)
 {
     static const char *const categories[] = {
-        "harassment", "harassment/threatening", "hate", "hate/threatening", "illicit", "illicit/violent", "self-harm",
-        "self-harm/intent", "self-harm/instructions", "sexual", "sexual/minors", "violence", "violence/graphic",
+        "harassment",
+        "harassment/threatening",
+        "hate",
+        "hate/threatening",
+        "illicit",
+        "illicit/violent",
+        "self-harm",
+        "self-harm/intent",
+        "self-harm/instructions",
+        "sexual",
+        "sexual/minors",
+        "violence",
+        "violence/graphic",
     };
     static const struct {
         const char *name, *value;
-    } maps[] = {{"categories", "false"}, {"category_scores", "0.0001"}, {"category_applied_input_types", "[\"text\"]"}};
+    } maps[] = {{"categories", "false"},
+                {"category_scores", "0.0001"},
+                {"category_applied_input_types", "[\"text\"]"}};
     BUF_LIT(out, "{\"flagged\":false");
     for (size_t m = 0; m < 3; m++) {
         buf_printf(out, ",\"%s\":{", maps[m].name);
@@ -112,8 +125,9 @@ void misc_moderations(struct conn *c)
 
 void misc_images(struct conn *c)
 {
-    static const char pixel[] = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5E"
-                                "rkJggg==";
+    static const char pixel[] =
+        "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5E"
+        "rkJggg==";
     struct buf body = {0};
     json_int_t count = json_integer_value(json_object_get(c->json, "n"));
     const char *format = json_string_value(json_object_get(c->json, "response_format"));

@@ -9,8 +9,8 @@
 #include <string.h>
 #include <time.h>
 
-#define TURN_BYTES 65536u     /* at most this much is produced per loop turn when unpaced */
-#define UNSENT_MAX (1u << 20) /* more than this unsent: wait for the client to read */
+#define TURN_BYTES     65536u     /* at most this much is produced per loop turn when unpaced */
+#define UNSENT_MAX     (1u << 20) /* more than this unsent: wait for the client to read */
 #define TIMER_SLACK_US 200u
 
 void reply_reset(struct reply *r)
@@ -446,10 +446,10 @@ static bool step_wait(struct conn *c)
 void reply_advance(struct conn *c)
 {
     static bool (*const steps[])(struct conn *) = {
-        [REPLY_IDLE] = step_wait,       [REPLY_DELAY] = step_delay,     [REPLY_HEAD] = step_head,
+        [REPLY_IDLE] = step_wait,           [REPLY_DELAY] = step_delay,     [REPLY_HEAD] = step_head,
         [REPLY_SLOW_HEAD] = step_slow_head, [REPLY_ENDLESS] = step_endless, [REPLY_FIRST] = step_first,
-        [REPLY_BODY] = step_body,       [REPLY_SHAPE] = step_shape,     [REPLY_END] = step_end,
-        [REPLY_DRAIN] = step_drain,     [REPLY_HUNG] = step_wait,
+        [REPLY_BODY] = step_body,           [REPLY_SHAPE] = step_shape,     [REPLY_END] = step_end,
+        [REPLY_DRAIN] = step_drain,         [REPLY_HUNG] = step_wait,
     };
     while (!c->dead && steps[c->reply.phase](c)) {
     }

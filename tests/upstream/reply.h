@@ -28,9 +28,9 @@ struct reply {
     const char *content_type;
     struct stream *stream;
     struct buf head;
-    struct buf body;  /* payload waiting to be framed, from body_at on */
+    struct buf body; /* payload waiting to be framed, from body_at on */
     size_t body_at;
-    struct buf wire;  /* framed bytes ready for the socket */
+    struct buf wire; /* framed bytes ready for the socket */
     z_stream *gzip;
     uint64_t body_sent;
     uint64_t events;

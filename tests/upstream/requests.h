@@ -4,7 +4,7 @@
 
 #include "http.h"
 
-#define REQUESTS_KEPT 4096
+#define REQUESTS_KEPT     4096
 #define REQUESTS_BODY_CAP 65536
 
 struct requests {

@@ -5,7 +5,8 @@
 
 #define STATS_PATH_LEN 200
 
-static bool path_matches(const struct stats_path *entry, uint64_t hash, struct slice method, struct slice path)
+static bool path_matches(const struct stats_path *entry, uint64_t hash, struct slice method,
+                         struct slice path)
 {
     return entry->hash == hash && strncmp(entry->key, method.p, method.n) == 0 &&
            entry->key[method.n] == ' ' && strncmp(entry->key + method.n + 1, path.p, path.n) == 0 &&
@@ -94,7 +95,8 @@ void stats_write_json(const struct stats *s, struct buf *out)
         {"completion_tokens", s->completion_tokens},
     };
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-        buf_printf(out, "%c\"%s\":%llu", i ? ',' : '{', numbers[i].name, (unsigned long long)numbers[i].value);
+        buf_printf(out, "%c\"%s\":%llu", i ? ',' : '{', numbers[i].name,
+                   (unsigned long long)numbers[i].value);
     }
     statuses_write(s, out);
     paths_write(s, out);

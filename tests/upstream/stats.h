@@ -4,7 +4,7 @@
 
 #include "buf.h"
 
-#define STATS_PATHS 1024 /* a power of two; open addressing */
+#define STATS_PATHS    1024 /* a power of two; open addressing */
 #define STATS_STATUSES 1000
 
 struct stats_path {

@@ -3,10 +3,11 @@
 #include <stdlib.h>
 
 #define BINARY_PERIOD 251u
-#define BINARY_PIECE (BINARY_PERIOD * 256u)
+#define BINARY_PIECE  (BINARY_PERIOD * 256u)
 
 static const struct slice words[] = {
-    {"The", 3}, {"quick", 5}, {"brown", 5}, {"fox", 3}, {"jumps", 5}, {"over", 4}, {"the", 3}, {"lazy", 4}, {"dog", 3},
+    {"The", 3},  {"quick", 5}, {"brown", 5}, {"fox", 3}, {"jumps", 5},
+    {"over", 4}, {"the", 3},   {"lazy", 4},  {"dog", 3},
 };
 
 #define WORD_COUNT (sizeof words / sizeof *words)
