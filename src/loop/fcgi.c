@@ -327,8 +327,10 @@ static void fcgi_on_timer(evutil_socket_t fd, short what, void *arg)
     (void)what;
     if (r->ended)
         return;
-    if (r->answered)
+    if (r->lingering)
         fcgi_end_connection(r, FCGI_DELIVERED);
+    else if (r->answered)
+        return; /* set before the answer: what is left is the writer's to bound */
     else if (r->paused)
         fcgi_look_at_paused(r);
     else if (r->phase == FCGI_PHASE_BODY)

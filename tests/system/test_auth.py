@@ -14,8 +14,8 @@ WRONG_KEY = "Incorrect API key provided: "
 
 @pytest.mark.parametrize("headers", [
     {}, {"Authorization": ""}, {"Authorization": "Basic dXNlcjpwYXNz"}, {"Authorization": "Bearer"},
-    {"Authorization": "Bearer "}, {"Authorization": keys.CLIENT},
-], ids=["none", "empty", "basic", "no key", "blank key", "no scheme"])
+    {"Authorization": keys.CLIENT},
+], ids=["none", "empty", "basic", "no key", "no scheme"])
 def test_no_usable_key(stack, headers):
     answer = stack.post(json=chat(), key=None, headers=headers)
     error = error_of(answer)
@@ -84,7 +84,7 @@ def test_mapped_keys_alone_need_no_openai_key(make_stack):
 def test_without_client_keys_it_starts_warns_and_refuses(make_stack):
     stack = make_stack(CLIENT_API_KEYS=None)
     assert stack.post(json=chat()).status_code == 401
-    assert any(line["level"] == "warning" for line in stack.sluice.log_lines())
+    assert "warning: CLIENT_API_KEYS: " in stack.sluice.process.text()
 
 
 def test_settings_in_the_file_work_and_the_environment_beats_them(make_stack):

@@ -42,15 +42,6 @@ def test_the_first_event_does_not_wait_for_the_second(stack):
     stream.close()
 
 
-def test_the_head_does_not_wait_for_the_first_event(stack):
-    with stack.http.stream("POST", "/v1/chat/completions", json={**chat("events=2;first=1500"), "stream": True},
-                           headers={"Authorization": f"Bearer {stack.client().api_key}"}) as answer:
-        assert answer.headers["content-type"].startswith("text/event-stream")
-        began = time.monotonic()
-        answer.read()
-    assert time.monotonic() - began > 0.5
-
-
 def test_many_streams_at_once_are_complete_and_in_order(stack):
     streams, events = (50, 10) if SANITIZED else (200, 20)
 
@@ -126,8 +117,10 @@ def test_a_stream_without_done_gets_there(stack):
 
 def test_a_silent_upstream_ends_the_stream_with_an_error(make_stack):
     stack = make_stack(UPSTREAM__IDLE_SECONDS="0.5")
-    events = data_of(clients.curl(stack.base_url, {**chat("events=10;hang=body"), "stream": True}))
-    assert "error" in json.loads(events[-1])
+    began = time.monotonic()
+    events = data_of(clients.curl(stack.base_url, {**chat("events=10;pace=9000"), "stream": True}))
+    assert "error" in json.loads(events[-1]) and len(events) >= 2
+    assert time.monotonic() - began < 4
 
 
 # The client stops
@@ -144,8 +137,8 @@ def open_stream(stack, directives):
     return client, answer
 
 
-@pytest.mark.parametrize("directives", ["events=1000;pace=50", "events=1000;pace=10000", "events=10;first=20000"],
-                         ids=["while events come", "in a pause", "before the first event"])
+@pytest.mark.parametrize("directives", ["events=1000;pace=50", "events=1000;pace=10000"],
+                         ids=["while events come", "in a pause"])
 def test_a_client_that_leaves_cancels_the_upstream(stack, directives):
     client, answer = open_stream(stack, directives)
     time.sleep(0.2)
@@ -157,9 +150,11 @@ def test_a_client_that_leaves_cancels_the_upstream(stack, directives):
     assert request["ended_us"] - left < 1_000_000
 
 
-def test_a_client_that_leaves_before_the_answer_cancels_the_upstream(stack):
+@pytest.mark.parametrize("directives, stream", [("delay=20000", False), ("delay=20000", True), ("first=20000", True)],
+                         ids=["whole answer", "before the head", "before the first event"])
+def test_a_client_that_leaves_before_the_answer_cancels_the_upstream(stack, directives, stream):
     with pytest.raises(httpx.ReadTimeout):
-        stack.post(json=chat("delay=20000"), timeout=0.5)
+        stack.post(json=chat(directives, stream=stream), timeout=0.5)
     left = now_us()
     request = wait_until(lambda: (seen := stack.sim.last_request())["state"] != "active" and seen, "the abort")
     assert request["state"] == "aborted"

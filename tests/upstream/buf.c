@@ -8,11 +8,8 @@
 #include <strings.h>
 #include <time.h>
 
-void buf_reserve(struct buf *b, size_t extra)
+void buf_grow(struct buf *b, size_t extra)
 {
-    if (b->cap - b->len >= extra) {
-        return;
-    }
     size_t cap = b->cap ? b->cap * 2 : 512;
     while (cap - b->len < extra) {
         cap *= 2;
@@ -22,20 +19,6 @@ void buf_reserve(struct buf *b, size_t extra)
         abort();
     }
     b->cap = cap;
-}
-
-void buf_add(struct buf *b, const void *data, size_t len)
-{
-    if (len) {
-        buf_reserve(b, len);
-        memcpy(b->data + b->len, data, len);
-        b->len += len;
-    }
-}
-
-void buf_puts(struct buf *b, const char *text)
-{
-    buf_add(b, text, strlen(text));
 }
 
 void buf_printf(struct buf *b, const char *format, ...)

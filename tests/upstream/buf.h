@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 struct buf {
     char *data;
@@ -19,9 +20,29 @@ struct slice {
 
 #define BUF_LIT(b, literal) buf_add((b), (literal), sizeof(literal) - 1)
 
-void buf_reserve(struct buf *b, size_t extra);
-void buf_add(struct buf *b, const void *data, size_t len);
-void buf_puts(struct buf *b, const char *text);
+void buf_grow(struct buf *b, size_t extra);
+
+static inline void buf_reserve(struct buf *b, size_t extra)
+{
+    if (b->cap - b->len < extra) {
+        buf_grow(b, extra);
+    }
+}
+
+static inline void buf_add(struct buf *b, const void *data, size_t len)
+{
+    if (len) {
+        buf_reserve(b, len);
+        memcpy(b->data + b->len, data, len);
+        b->len += len;
+    }
+}
+
+static inline void buf_puts(struct buf *b, const char *text)
+{
+    buf_add(b, text, strlen(text));
+}
+
 void buf_printf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void buf_put_uint(struct buf *b, uint64_t value);
 void buf_put_hex64(struct buf *b, uint64_t value);

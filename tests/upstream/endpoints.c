@@ -11,7 +11,7 @@ static void json_load(struct conn *c)
 {
     struct request *r = c->request;
     if (r->body.len && r->body.len <= JSON_BODY_MAX && slice_starts(r->content_type, "application/json")) {
-        c->json = json_loadb(r->body.data, r->body.len, JSON_ALLOW_NUL, NULL);
+        c->json = jsoncache_load(&c->sim->parsed, (struct slice){r->body.data, r->body.len});
     }
 }
 

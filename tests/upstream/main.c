@@ -166,6 +166,7 @@ static void sim_free(struct sim *sim)
     sim_queue_clear(sim);
     sim_files_clear(sim);
     requests_clear(&sim->log);
+    jsoncache_clear(&sim->parsed);
     stats_free(&sim->stats);
     event_base_free(sim->base);
     SSL_CTX_free(sim->tls);

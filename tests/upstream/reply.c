@@ -336,6 +336,9 @@ static void body_produce(struct conn *c)
         return;
     }
     event_count(c);
+    if (r->stream->last && !r->gzip) {
+        r->produced_all = true;
+    }
     if (c->dir.cut_event >= 0 && r->stream->sse && r->events >= (uint64_t)c->dir.cut_event) {
         r->cut_after = r->produced_all = true;
     }

@@ -3,6 +3,7 @@
 #define SIM_SIM_H
 
 #include "directive.h"
+#include "jsoncache.h"
 #include "requests.h"
 #include "stats.h"
 
@@ -35,6 +36,7 @@ struct sim {
     struct sim_queued *queue, **queue_end;
     struct stats stats;
     struct requests log;
+    struct jsoncache parsed;
     struct sim_file files[SIM_FILES];
     uint64_t file_count;
     uint64_t request_counter; /* makes x-request-id and object ids */

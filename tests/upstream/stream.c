@@ -82,6 +82,7 @@ static bool binary_next(struct stream *s, struct buf *out)
         out->data[out->len++] = (char)(i % BINARY_PERIOD);
     }
     s->left -= n;
+    s->last = s->left == 0;
     return true;
 }
 

@@ -13,6 +13,7 @@ struct stream {
     bool paced;     /* out: the pace applies before the event after this one */
     bool is_event;  /* out: counts as an SSE event ([DONE] does not) */
     bool has_token; /* out: the event carried a completion token */
+    bool last;      /* out: nothing follows; lets a known length end with its last byte */
     bool sse;
     bool named_events; /* with "event:" lines, as the responses endpoint sends */
     bool prompt_counted;

@@ -43,6 +43,7 @@ class Sluice:
         self.socket = directory / "sluice.sock"
         self.env_file = directory / "settings.env"
         self.env_file.write_text(env_file)
+        self.env_file.chmod(0o600)
         values = {"STATE_DIR": directory / "state", "DRAIN_SECONDS": 2, "WORKERS": 1, "LOG_LEVEL": "debug"}
         values.update(settings)
         self.process = Process(
@@ -61,15 +62,16 @@ class Sluice:
         return [self.process.pid, *self.workers()]
 
     def log_lines(self):
-        """The log as objects. A line that is not one fails here."""
-        return [json.loads(line) for line in self.process.text().splitlines()]
+        """The log as objects. A line that is not one fails here; only warnings about settings come before the log."""
+        lines = self.process.text().split("\n")
+        return [json.loads(line) for line in lines if line and not line.startswith("warning: ")]
 
     def request_lines(self, **fields):
         """The lines about finished requests that have these values."""
         return [
             line
             for line in self.log_lines()
-            if "status" in line and all(line.get(name) == value for name, value in fields.items())
+            if line.get("event") == "request" and all(line.get(name) == value for name, value in fields.items())
         ]
 
     def wait_for_line(self, **fields):
