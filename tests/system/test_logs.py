@@ -73,6 +73,7 @@ def test_why_a_request_ended(stack, arguments, status, end):
 
 
 def test_the_line_of_a_client_that_left(stack):
+    stack.http.get("/health")  # so that the web server watches the connection
     with pytest.raises(httpx.ReadTimeout):
         line_of(stack, json=chat("delay=9000", model="left-early"), timeout=0.4)
     assert stack.sluice.wait_for_line(model="left-early")["end"] == "client_left"
