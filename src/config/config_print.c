@@ -116,7 +116,10 @@ static bool config_put_value(struct buf *b, const struct option *o, const struct
         return config_put_choice(b, o->choices, *(const int64_t *)field);
     case OPTION_URL:
         return config_put_url(b, *(const char *const *)field);
+    case OPTION_MODE:
+        return buf_printf(b, "%04llo", (unsigned long long)*(const int64_t *)field);
     case OPTION_PATH:
+    case OPTION_NAME:
     case OPTION_PREFIX:
         return config_put_text(b, *(const char *const *)field);
     case OPTION_ADDRESS:

@@ -4,6 +4,7 @@
 #include "sluice/clock.h"
 #include "sluice/json_out.h"
 
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -184,6 +185,27 @@ static bool option_set_path(const struct option_value *v, const char **field)
     return option_set_text(v, field);
 }
 
+static bool option_set_name(const struct option_value *v, const char **field)
+{
+    if (v->text.len > OPTION_NAME_MAX)
+        return option_reject(v, "is too long");
+    for (size_t i = 0; i < v->text.len; i++)
+        if (!isalnum((unsigned char)v->text.ptr[i]) && !strchr("-_.", v->text.ptr[i]))
+            return option_reject(v, "contains another character");
+    return option_set_text(v, field);
+}
+
+static bool option_set_mode(const struct option_value *v, int64_t *field)
+{
+    int64_t mode = 0;
+    for (size_t i = 0; i < v->text.len; i++) {
+        if (v->text.ptr[i] < '0' || v->text.ptr[i] > '7' || mode > v->option->max)
+            return option_reject(v, "is not a mode");
+        mode = mode * 8 + (v->text.ptr[i] - '0');
+    }
+    return option_set_bounded(v, true, mode, field);
+}
+
 static bool option_is_prefix_char(char c)
 {
     return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
@@ -224,6 +246,10 @@ bool option_set_value(const struct option_value *v)
         return option_set_choice(v, field);
     case OPTION_URL:
         return option_set_url(v, field);
+    case OPTION_NAME:
+        return option_set_name(v, field);
+    case OPTION_MODE:
+        return option_set_mode(v, field);
     case OPTION_PATH:
         return option_set_path(v, field);
     case OPTION_PREFIX:

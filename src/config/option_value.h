@@ -18,7 +18,7 @@ struct option_value {
     struct config_report *report;
 };
 
-enum { OPTION_PATH_MAX = 4095, OPTION_UNIX_PATH_MAX = 107, OPTION_KEY_MAX = 512 };
+enum { OPTION_PATH_MAX = 4095, OPTION_UNIX_PATH_MAX = 107, OPTION_KEY_MAX = 512, OPTION_NAME_MAX = 64 };
 
 /* False where the value is not legal, which the report then tells. */
 bool option_set_value(const struct option_value *v);

@@ -68,6 +68,10 @@ bool options_put_allowed(struct buf *b, const struct option *o)
         return options_put_choices(b, o);
     case OPTION_URL:
         return options_put_url(b, o);
+    case OPTION_NAME:
+        return buf_printf(b, "a name of at most %d letters, digits, '-', '_' and '.'", OPTION_NAME_MAX);
+    case OPTION_MODE:
+        return buf_append_text(b, "a mode in octal, such as 0660");
     case OPTION_PATH:
         return buf_printf(b, "a path of at most %d bytes, without control characters", OPTION_PATH_MAX);
     case OPTION_PREFIX:

@@ -2,6 +2,7 @@
 #include "sluice/daemon.h"
 
 #include <errno.h>
+#include <grp.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,8 +13,7 @@
 
 enum {
     LISTENER_BACKLOG = 4096, /* the kernel bounds it: net.core.somaxconn */
-    LISTENER_SYSTEMD_FD = 3,
-    LISTENER_MODE = 0660 /* the front server reaches it by its group */
+    LISTENER_SYSTEMD_FD = 3
 };
 
 static int listener_fail(struct buf *error, int fd, const char *what)
@@ -75,16 +75,38 @@ static bool listener_remove_stale(const struct sockaddr_un *address, struct buf 
     return unlink(address->sun_path) == 0 || listener_fail(error, -1, address->sun_path) == 0;
 }
 
-static int listener_open_unix(const char *path, struct buf *error)
+static bool listener_set_group(const char *path, const char *name, struct buf *error)
 {
+    if (!*name)
+        return true;
+    const struct group *group = getgrnam(name);
+    if (!group) {
+        buf_printf(error, "LISTEN_GROUP: there is no group \"%s\" on this machine", name);
+        return false;
+    }
+    if (chown(path, (uid_t)-1, group->gr_gid) == 0)
+        return true;
+    buf_printf(error, "LISTEN_GROUP: %s: %s; this user must be root or a member of \"%s\"", path, strerror(errno),
+               name);
+    return false;
+}
+
+static int listener_open_unix(const struct config *c, struct buf *error)
+{
+    const char *path = c->listen.path;
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
     if (!listener_remove_stale(&address, error))
         return -1;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    mode_t before = umask(0777 & ~LISTENER_MODE);
+    mode_t before = umask(0777 & ~(mode_t)c->listen_mode);
     int bound = fd < 0 ? -1 : bind(fd, (struct sockaddr *)&address, sizeof address);
     umask(before);
+    if (bound == 0 && !listener_set_group(path, c->listen_group, error)) {
+        unlink(path);
+        close(fd);
+        return -1;
+    }
     if (bound != 0 || listen(fd, LISTENER_BACKLOG) != 0)
         return listener_fail(error, fd, path);
     return fd;
@@ -110,22 +132,22 @@ static int listener_open_tcp(const struct config_address *a, struct buf *error)
     return ok ? fd : listener_fail(error, fd, where);
 }
 
-int listener_open(const struct config_address *address, struct buf *error)
+int listener_open(const struct config *config, struct buf *error)
 {
-    switch (address->kind) {
+    switch (config->listen.kind) {
     case CONFIG_ADDRESS_UNIX:
-        return listener_open_unix(address->path, error);
+        return listener_open_unix(config, error);
     case CONFIG_ADDRESS_TCP:
-        return listener_open_tcp(address, error);
+        return listener_open_tcp(&config->listen, error);
     case CONFIG_ADDRESS_INHERITED:
         break;
     }
     return listener_inherit(error);
 }
 
-void listener_close(const struct config_address *address, int fd)
+void listener_close(const struct config *config, int fd)
 {
-    if (address->kind == CONFIG_ADDRESS_UNIX)
-        unlink(address->path);
+    if (config->listen.kind == CONFIG_ADDRESS_UNIX)
+        unlink(config->listen.path);
     close(fd);
 }

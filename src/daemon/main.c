@@ -35,66 +35,95 @@ static void main_report(const struct config_report *report)
     main_print(&text, stderr, 0);
 }
 
-static int main_print_config(const struct config *config)
+/* The path of the program's own file, as it is now: after an upgrade of the file its name shall be run. */
+static const char *main_program(char *path, size_t size)
 {
-    struct buf text;
-    buf_init(&text, MAIN_TEXT_MAX);
-    bool ok = config_print(config, &text);
-    return main_print(&text, stdout, ok ? DAEMON_EXIT_OK : DAEMON_EXIT_FAILED);
+    ssize_t n = readlink("/proc/self/exe", path, size - 1);
+    if (n < 0)
+        return NULL;
+    path[n] = '\0';
+    return path;
 }
 
-static int main_serve_on(const struct config *config, const struct keys *keys)
+static bool main_open_socket(struct daemon *d, const struct upgrade *upgrade, struct buf *error)
 {
-    struct buf error;
-    buf_init(&error, MAIN_TEXT_MAX);
-    struct daemon d = {.config = config, .keys = keys, .listen_fd = listener_open(&config->listen, &error)};
-    if (d.listen_fd < 0) {
-        fprintf(stderr, "sluice: %s\n", buf_text(&error));
-        buf_free(&error);
-        return DAEMON_EXIT_FAILED;
-    }
-    log_message(LOG_LEVEL_INFO, "started", "sluice " SLUICE_VERSION ", %lld workers, %zu client keys",
-                (long long)config->workers, keys_count(keys));
-    int status = config->workers == 0 ? worker_run(&d) : supervisor_run(&d);
+    d->handover = upgrade->handover;
+    d->listen_fd = upgrade->active ? upgrade->listen_fd : listener_open(&d->settings->config, error);
+    if (d->listen_fd >= 0 && d->settings->config.workers > 0 && !upgrade->active && !handover_open(&d->handover))
+        log_message(LOG_LEVEL_WARNING, "no_handover", "idle connections cannot be handed over: %s", strerror(errno));
+    return d->listen_fd >= 0;
+}
+
+static int main_serve_on(struct daemon *d, const struct upgrade *upgrade)
+{
+    const struct config *config = &d->settings->config;
+    log_message(LOG_LEVEL_INFO, upgrade->active ? "upgraded" : "started",
+                "sluice " SLUICE_VERSION ", %lld workers, %zu client keys", (long long)config->workers,
+                keys_count(d->settings->keys));
+    int status = config->workers == 0 ? worker_run(d) : supervisor_run(d, upgrade);
     log_message(LOG_LEVEL_INFO, "stopped", "status %d", status);
-    listener_close(&config->listen, d.listen_fd);
+    listener_close(config, d->listen_fd);
+    handover_close(&d->handover);
     return status;
 }
 
-static int main_serve(struct config *config)
+static int main_serve(struct settings *settings, const struct settings_source *source, char **argv)
 {
-    if (!log_open(config->log_file, config_log_level(config))) {
-        fprintf(stderr, "sluice: LOG_FILE: %s: %s\n", config->log_file, strerror(errno));
-        return DAEMON_EXIT_FAILED;
-    }
-    struct keys *keys = keys_new(config);
-    config_forget_client_keys(config);
+    static struct upgrade upgrade;
+    char program[4096];
+    struct buf error;
+    buf_init(&error, MAIN_TEXT_MAX);
+    upgrade_receive(&upgrade);
+    const struct config *config = &settings->config;
+    struct daemon d = {.settings = settings,
+                       .source = *source,
+                       .own_socket = config->listen.kind != CONFIG_ADDRESS_INHERITED,
+                       .program = main_program(program, sizeof program),
+                       .arguments = argv};
     int status = DAEMON_EXIT_FAILED;
-    if (keys)
-        status = main_serve_on(config, keys);
-    keys_free(&keys);
+    if (!log_open(config->log_file, config_log_level(config)))
+        buf_printf(&error, "LOG_FILE: %s: %s", config->log_file, strerror(errno));
+    else if (state_dir_prepare(config->state_dir, &error) && main_open_socket(&d, &upgrade, &error))
+        status = main_serve_on(&d, &upgrade);
+    if (error.len > 0)
+        fprintf(stderr, "sluice: %s\n", buf_text(&error));
+    buf_free(&error);
     log_close();
     return status;
 }
 
-static int main_with_config(const struct command *command)
+static int main_with_config(const struct command *command, char **argv)
 {
-    struct config config = {0};
+    struct settings settings;
+    struct settings_source source = {command->overrides, command->env_file};
     struct config_report report;
-    struct config_input input = {command->overrides, (const char *const *)environ, command->env_file};
     config_report_init(&report);
-    bool ok = config_load(&config, &input, &report);
+    bool ok = settings_load(&settings, &source, &report);
     int status = DAEMON_EXIT_USAGE;
     main_report(&report);
     config_report_free(&report);
     if (ok && command->action == COMMAND_SERVE)
-        status = main_serve(&config);
-    else if (ok && command->action == COMMAND_PRINT_CONFIG)
-        status = main_print_config(&config);
+        status = main_serve(&settings, &source, argv);
     else if (ok)
         status = DAEMON_EXIT_OK;
-    config_free(&config);
+    settings_free(&settings);
     return status;
+}
+
+/* The client keys are shown as fingerprints here: they must not have been dropped, as settings_load() does. */
+static int main_print_config(const struct command *command)
+{
+    struct config config = {0};
+    struct config_input input = {command->overrides, (const char *const *)environ, command->env_file};
+    struct config_report report;
+    struct buf text;
+    buf_init(&text, MAIN_TEXT_MAX);
+    config_report_init(&report);
+    bool ok = config_load(&config, &input, &report) && config_print(&config, &text);
+    main_report(&report);
+    config_report_free(&report);
+    config_free(&config);
+    return main_print(&text, stdout, ok ? DAEMON_EXIT_OK : DAEMON_EXIT_USAGE);
 }
 
 int main(int argc, char **argv)
@@ -114,7 +143,9 @@ int main(int argc, char **argv)
     case COMMAND_WRONG:
         fprintf(stderr, "sluice: %s\nsluice --help lists what there is.\n", command.message);
         return DAEMON_EXIT_USAGE;
+    case COMMAND_PRINT_CONFIG:
+        return main_print_config(&command);
     default:
-        return main_with_config(&command);
+        return main_with_config(&command, argv);
     }
 }

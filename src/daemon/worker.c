@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 enum {
     WORKER_SPARE_DESCRIPTORS = 128, /* not for requests: log, loop, pipe, idle upstream connections */
@@ -25,12 +26,12 @@ struct worker {
     struct event_base *base;
     struct proxy *proxy;
     const struct daemon *daemon;
-    struct event *term, *interrupt, *reopen, *deadline;
+    struct event *term, *interrupt, *retire, *reopen, *deadline, *adopt;
     bool draining, ending;
 };
 
 /* Each stream needs a descriptor on both sides: as many as the system lets us have. */
-static size_t worker_max_requests(void)
+static size_t worker_max_at_once(void)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
@@ -42,6 +43,13 @@ static size_t worker_max_requests(void)
         return 1;
     size_t requests = (limit.rlim_cur - WORKER_SPARE_DESCRIPTORS) / WORKER_DESCRIPTORS_A_REQUEST;
     return requests < WORKER_REQUESTS_MAX ? requests : WORKER_REQUESTS_MAX;
+}
+
+static void worker_free_event(struct event **event)
+{
+    if (*event)
+        event_free(*event);
+    *event = NULL;
 }
 
 static void worker_on_idle(void *ctx)
@@ -74,6 +82,17 @@ static void worker_on_deadline(evutil_socket_t fd, short what, void *arg)
         worker_end_all(w);
 }
 
+static void worker_drain(struct worker *w, enum proxy_drain_mode mode)
+{
+    if (!w->draining)
+        log_message(LOG_LEVEL_INFO, mode == PROXY_RETIRE ? "retiring" : "draining", "%zu requests under way",
+                    proxy_active(w->proxy));
+    w->draining = true;
+    worker_free_event(&w->adopt);
+    proxy_drain(w->proxy, mode, &w->daemon->handover, worker_on_idle, w);
+}
+
+/* A first signal drains, a second one ends what is left. A retiring worker has a bound from the first one on. */
 static void worker_on_stop(evutil_socket_t fd, short what, void *arg)
 {
     struct worker *w = arg;
@@ -81,14 +100,43 @@ static void worker_on_stop(evutil_socket_t fd, short what, void *arg)
     (void)what;
     if (w->ending)
         return;
-    if (w->draining) {
+    if (event_pending(w->deadline, EV_TIMEOUT, NULL)) {
         worker_end_all(w);
         return;
     }
-    w->draining = true;
-    log_message(LOG_LEVEL_INFO, "draining", "%zu requests under way", proxy_active(w->proxy));
-    worker_set_deadline(w, w->daemon->config->drain_us);
-    proxy_drain(w->proxy, worker_on_idle, w);
+    worker_set_deadline(w, w->daemon->settings->config.drain_us);
+    if (!w->draining)
+        worker_drain(w, w->daemon->own_socket ? PROXY_REFUSE : PROXY_LEAVE);
+}
+
+static void worker_on_retire(evutil_socket_t fd, short what, void *arg)
+{
+    struct worker *w = arg;
+    (void)fd;
+    (void)what;
+    if (!w->draining)
+        worker_drain(w, PROXY_RETIRE);
+}
+
+/* Enough requests served: the supervisor starts another and lets this one retire. Without a supervisor, whoever
+ * started this process starts the next. */
+static void worker_on_limit(void *arg)
+{
+    struct worker *w = arg;
+    if (w->daemon->settings->config.workers == 0)
+        worker_drain(w, PROXY_LEAVE);
+    else
+        kill(getppid(), supervisor_replace_signal());
+}
+
+static void worker_on_adopt(evutil_socket_t fd, short what, void *arg)
+{
+    struct worker *w = arg;
+    int conn = handover_receive(&w->daemon->handover);
+    (void)fd;
+    (void)what;
+    if (conn >= 0)
+        proxy_adopt(w->proxy, conn);
 }
 
 static void worker_on_reopen(evutil_socket_t fd, short what, void *arg)
@@ -99,14 +147,26 @@ static void worker_on_reopen(evutil_socket_t fd, short what, void *arg)
     log_reopen();
 }
 
+static bool worker_add_signal(struct worker *w, struct event **event, int number, event_callback_fn fn)
+{
+    *event = evsignal_new(w->base, number, fn, w);
+    return *event && event_add(*event, NULL) == 0;
+}
+
 static bool worker_add_events(struct worker *w)
 {
-    w->term = evsignal_new(w->base, SIGTERM, worker_on_stop, w);
-    w->interrupt = evsignal_new(w->base, SIGINT, worker_on_stop, w);
-    w->reopen = evsignal_new(w->base, SIGUSR1, worker_on_reopen, w);
+    int channel = w->daemon->handover.receive_fd;
     w->deadline = event_new(w->base, -1, 0, worker_on_deadline, w);
-    return w->term && w->interrupt && w->reopen && w->deadline && event_add(w->term, NULL) == 0 &&
-           event_add(w->interrupt, NULL) == 0 && event_add(w->reopen, NULL) == 0;
+    if (channel >= 0) {
+        w->adopt = event_new(w->base, channel, EV_READ | EV_PERSIST, worker_on_adopt, w);
+        if (!w->adopt || event_add(w->adopt, NULL) != 0)
+            return false;
+    }
+    proxy_set_limit(w->proxy, w->daemon->settings->config.worker_max_requests, worker_on_limit, w);
+    return w->deadline && worker_add_signal(w, &w->term, SIGTERM, worker_on_stop) &&
+           worker_add_signal(w, &w->interrupt, SIGINT, worker_on_stop) &&
+           worker_add_signal(w, &w->retire, SIGQUIT, worker_on_retire) &&
+           worker_add_signal(w, &w->reopen, SIGUSR1, worker_on_reopen);
 }
 
 /* The change list saves most epoll_ctl calls; it is safe as no descriptor is duplicated. */
@@ -121,19 +181,12 @@ static struct event_base *worker_new_base(void)
     return base;
 }
 
-static void worker_free_event(struct event *e)
-{
-    if (e)
-        event_free(e);
-}
-
 static void worker_free(struct worker *w)
 {
+    struct event **events[] = {&w->term, &w->interrupt, &w->retire, &w->reopen, &w->deadline, &w->adopt};
     proxy_free(&w->proxy);
-    worker_free_event(w->term);
-    worker_free_event(w->interrupt);
-    worker_free_event(w->reopen);
-    worker_free_event(w->deadline);
+    for (size_t i = 0; i < sizeof events / sizeof *events; i++)
+        worker_free_event(events[i]);
     if (w->base)
         event_base_free(w->base);
     libevent_global_shutdown();
@@ -145,7 +198,7 @@ int worker_run(const struct daemon *d)
     signal(SIGPIPE, SIG_IGN);
     w.base = worker_new_base();
     if (w.base)
-        w.proxy = proxy_new(w.base, d->listen_fd, d->config, d->keys, worker_max_requests());
+        w.proxy = proxy_new(w.base, d->listen_fd, &d->settings->config, d->settings->keys, worker_max_at_once());
     bool ok = w.proxy && worker_add_events(&w) && event_base_dispatch(w.base) >= 0;
     if (!ok)
         log_message(LOG_LEVEL_ERROR, "worker_failed", "the worker could not start: no memory or descriptors");

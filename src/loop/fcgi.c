@@ -75,6 +75,7 @@ struct fcgi_server {
     struct fcgi_request *connections;
     size_t count;
     bool accepting;
+    const struct handover *handover; /* where idle connections go when accepting has stopped, or NULL */
     char scratch[FCGI_SCRATCH_SIZE];
 };
 
@@ -470,6 +471,18 @@ static void fcgi_report_done(struct fcgi_request *r, enum fcgi_outcome outcome)
     r->server->events->done(r->user, outcome);
 }
 
+/* A server that has stopped accepting keeps no idle connection. Bytes that were read already cannot change the
+ * process with it: such a connection stays, and gets its answer. */
+static void fcgi_leave_idle(struct fcgi_request *r)
+{
+    struct fcgi_server *s = r->server;
+    if (s->accepting || r->ended || r->phase != FCGI_PHASE_IDLE || (s->handover && r->in.len > 0))
+        return;
+    if (s->handover)
+        handover_send(s->handover, r->fd);
+    fcgi_end_connection(r, FCGI_DELIVERED);
+}
+
 /* Makes the connection ready for its next request. */
 static void fcgi_recycle(struct fcgi_request *r)
 {
@@ -478,8 +491,7 @@ static void fcgi_recycle(struct fcgi_request *r)
     r->answered = r->lingering = r->too_large = r->above_high = false;
     r->user = NULL;
     fcgi_process(r, (struct slice){NULL, 0});
-    if (!r->server->accepting && r->phase == FCGI_PHASE_IDLE)
-        fcgi_end_connection(r, FCGI_DELIVERED);
+    fcgi_leave_idle(r);
 }
 
 /* The last bytes and the closing records. */
@@ -625,14 +637,19 @@ struct fcgi_server *fcgi_server_new(struct event_base *base, int listen_fd, cons
     return s;
 }
 
-void fcgi_server_stop_accepting(struct fcgi_server *s)
+void fcgi_server_stop_accepting(struct fcgi_server *s, const struct handover *handover)
 {
     s->accepting = false;
+    s->handover = handover;
     event_del(&s->accept_event);
     event_del(&s->resume_event);
     for (struct fcgi_request *r = s->connections; r; r = r->next)
-        if (r->phase == FCGI_PHASE_IDLE)
-            fcgi_end_connection(r, FCGI_DELIVERED);
+        fcgi_leave_idle(r);
+}
+
+void fcgi_server_adopt(struct fcgi_server *s, int fd)
+{
+    fcgi_add_connection(s, fd);
 }
 
 size_t fcgi_server_connections(const struct fcgi_server *s)

@@ -118,7 +118,7 @@ static const struct openai_error_info openai_errors[OPENAI_ERROR_COUNT] = {
     [OPENAI_ERROR_DRAINING] =
         {"draining", 503, SERVER, NULL, "shutting_down",
          "The server is shutting down. You can retry your request.", true,
-         "Sluice was told to end, and `DRAIN_SECONDS` have passed.", LATER},
+         "Sluice is ending: what comes now is refused, and what is not finished after `DRAIN_SECONDS` is ended.", LATER},
     [OPENAI_ERROR_INTERNAL] =
         {"internal", 500, SERVER, NULL, NULL,
          "The server had an error while processing your request. Sorry about that!", true,

@@ -17,6 +17,7 @@
 #include "sluice/http_request.h"
 #include "sluice/keys.h"
 #include "sluice/openai_error.h"
+#include "sluice/proxy.h"
 #include "sluice/request_fields.h"
 #include "sluice/sse.h"
 #include "sluice/transfer.h"
@@ -91,10 +92,15 @@ struct proxy {
     struct transfer_pool *transfers;
     struct exchange *exchanges;
     size_t active, max_active;
-    bool draining, warned_no_authorization;
+    bool warned_no_authorization;
+    bool draining;
+    enum proxy_drain_mode drain_mode;
     void (*on_idle)(void *ctx);
     void *on_idle_ctx;
     struct event *idle_event;
+    int64_t served, serve_limit;
+    void (*on_limit)(void *ctx);
+    void *on_limit_ctx;
 };
 
 /* route.c: where the request goes. Ends in authenticate_request() or an answer. */

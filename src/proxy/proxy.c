@@ -16,6 +16,7 @@ enum {
     PROXY_BODY_SECONDS = 120,
     PROXY_WRITE_SECONDS = 600,
     PROXY_DRAIN_BODY_SECONDS = 30,
+    PROXY_IDLE_LOOK_MS = 20,
     PROXY_SPARE_CONNECTIONS = 64 /* beyond the requests: those that wait or are refused */
 };
 
@@ -74,6 +75,8 @@ static void proxy_start(struct exchange *x)
         proxy_refuse_request(x, result);
     else if (p->active > p->max_active)
         answer_error_id(x, EXCHANGE_REFUSED, OPENAI_ERROR_OVERLOADED);
+    else if (p->draining && p->drain_mode == PROXY_REFUSE)
+        answer_error_id(x, EXCHANGE_DRAINED, OPENAI_ERROR_DRAINING);
     else
         route_request(x);
 }
@@ -136,10 +139,21 @@ static void proxy_on_drained(void *user)
 
 /* ---- the end ------------------------------------------------------------------------------------------------ */
 
+static bool proxy_is_idle(const struct proxy *p)
+{
+    return p->active == 0 && (p->drain_mode != PROXY_RETIRE || fcgi_server_connections(p->server) == 0);
+}
+
 static void proxy_note_idle(struct proxy *p)
 {
     if (p->draining && p->active == 0 && p->on_idle)
         event_active(p->idle_event, EV_TIMEOUT, 0);
+}
+
+static void proxy_count_served(struct proxy *p)
+{
+    if (++p->served == p->serve_limit)
+        p->on_limit(p->on_limit_ctx);
 }
 
 static void proxy_on_done(void *user, enum fcgi_outcome outcome)
@@ -157,24 +171,45 @@ static void proxy_on_done(void *user, enum fcgi_outcome outcome)
         x->next->prev = x->prev;
     free(x);
     p->active--;
+    proxy_count_served(p);
     proxy_note_idle(p);
 }
 
+/* Connections that are being handed over are gone after a few turns of the loop. */
 static void proxy_on_idle(evutil_socket_t fd, short what, void *arg)
 {
     struct proxy *p = arg;
+    struct timeval again = {0, PROXY_IDLE_LOOK_MS * CLOCK_US_PER_MS};
     (void)fd;
     (void)what;
-    p->on_idle(p->on_idle_ctx);
+    if (proxy_is_idle(p))
+        p->on_idle(p->on_idle_ctx);
+    else if (p->active == 0)
+        event_add(p->idle_event, &again);
 }
 
-void proxy_drain(struct proxy *p, void (*on_idle)(void *ctx), void *ctx)
+void proxy_drain(struct proxy *p, enum proxy_drain_mode mode, const struct handover *handover,
+                 void (*on_idle)(void *ctx), void *ctx)
 {
     p->draining = true;
+    p->drain_mode = mode;
     p->on_idle = on_idle;
     p->on_idle_ctx = ctx;
-    fcgi_server_stop_accepting(p->server);
+    if (mode != PROXY_REFUSE)
+        fcgi_server_stop_accepting(p->server, mode == PROXY_RETIRE ? handover : NULL);
     proxy_note_idle(p);
+}
+
+void proxy_adopt(struct proxy *p, int fd)
+{
+    fcgi_server_adopt(p->server, fd);
+}
+
+void proxy_set_limit(struct proxy *p, int64_t requests, void (*fn)(void *ctx), void *ctx)
+{
+    p->serve_limit = requests;
+    p->on_limit = fn;
+    p->on_limit_ctx = ctx;
 }
 
 void proxy_end_all(struct proxy *p)

@@ -21,6 +21,8 @@ enum option_type {
     OPTION_CHOICE,
     OPTION_URL,
     OPTION_PATH,
+    OPTION_NAME, /* a word, such as a user's or a group's name */
+    OPTION_MODE, /* of a file, in octal */
     OPTION_PREFIX, /* of a URL's path: empty, or /… without a slash at its end */
     OPTION_ADDRESS,
     OPTION_KEY_LIST, /* commas */
@@ -46,7 +48,7 @@ struct option {
     int64_t (*automatic)(void); /* numbers: what the word `auto` means; NULL: not a legal value */
     bool user_info;             /* URL: may hold a user name and a password */
     bool secret;                /* never shown, neither in messages nor by --print-config */
-    bool reloadable;            /* a running process can take a new value */
+    bool reloadable;            /* a reload (SIGHUP) takes a new value; otherwise a restart does */
     bool in_force;              /* false: accepted and checked, but nothing acts on it yet */
     bool essential;             /* stands uncommented in .env.example */
     const char *prose;          /* one or two sentences, ending in a full stop */
@@ -56,7 +58,7 @@ struct option {
 const struct option *options_at(size_t index);
 
 /* Number of rows, as a constant for arrays beside the table. */
-enum { OPTIONS_COUNT = 22 };
+enum { OPTIONS_COUNT = 25 };
 
 /* The index of the option with exactly this name, or OPTIONS_COUNT. */
 size_t options_find(struct slice name);

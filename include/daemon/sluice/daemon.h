@@ -1,35 +1,93 @@
 /*
  * The processes: a supervisor and its workers, or one process that does it all (WORKERS=0).
  *
- * Signals: TERM and INT drain (a second one ends at once); USR1 opens the log file again.
+ * Signals of the supervisor: TERM and INT drain (a second one ends at once); HUP reloads the configuration; USR1
+ * opens the log file again; USR2 runs the program's file again, in the same process, as an upgrade. A worker takes
+ * TERM, INT and USR1 alike, and QUIT to retire: it hands its idle connections over, finishes its requests without a
+ * time limit, and ends.
  */
 #ifndef SLUICE_DAEMON_H
 #define SLUICE_DAEMON_H
 
 #include "sluice/config.h"
+#include "sluice/handover.h"
 #include "sluice/keys.h"
+
+#include <sys/types.h>
 
 /* Exit statuses of the program. */
 enum { DAEMON_EXIT_OK = 0, DAEMON_EXIT_FAILED = 1, DAEMON_EXIT_USAGE = 2 };
 
-/* What a worker needs; everything is lent. */
+/* A configuration and what was made of it. */
+struct settings {
+    struct config config;
+    struct keys *keys;
+};
+
+/* Where a configuration comes from; the same at start and at each reload. */
+struct settings_source {
+    const char *const *overrides;
+    const char *env_file;
+};
+
+/* Loads into *s, which settings_free() releases in every case. False: the report tells why. */
+bool settings_load(struct settings *s, const struct settings_source *source, struct config_report *report);
+void settings_free(struct settings *s);
+
+/* Names, separated by commas, the options that differ and that a reload cannot change. */
+void settings_put_fixed_changes(const struct settings *before, const struct settings *after, struct buf *names);
+
+/* Everything that a process of ours works with. */
 struct daemon {
-    const struct config *config;
-    const struct keys *keys;
+    struct settings *settings;
+    struct settings_source source;
     int listen_fd;
+    bool own_socket;          /* opened by us: nobody else will answer at it */
+    struct handover handover; /* between retiring and serving workers */
+    const char *program;      /* absolute path of the program's file */
+    char *const *arguments;
 };
 
 /* Opens the socket that the configuration names, or checks the one that was inherited. -1 after having written to
  * error (one line) what is wrong and what to do. A stale unix socket is replaced; one in use is not. */
-int listener_open(const struct config_address *address, struct buf *error);
+int listener_open(const struct config *config, struct buf *error);
 
 /* Removes a unix socket's file. */
-void listener_close(const struct config_address *address, int fd);
+void listener_close(const struct config *config, int fd);
+
+/* Makes the state directory (mode 0700) if it is missing, and checks that it is ours alone: a directory, no symbolic
+ * link, owned by this user, closed to others, writable. False after having written to error what is wrong. */
+bool state_dir_prepare(const char *path, struct buf *error);
+
+/* An upgrade: the program's file is run again in the same process, with the socket and the workers of the old one.
+ * What it inherits stands in one variable of the environment. */
+enum { UPGRADE_WORKERS_MAX = 512 };
+struct upgrade {
+    bool active; /* this process was started by an upgrade */
+    int listen_fd;
+    struct handover handover;
+    pid_t workers[UPGRADE_WORKERS_MAX];
+    size_t worker_count;
+};
+
+/* Takes the variable out of the environment. */
+void upgrade_receive(struct upgrade *u);
+
+/* Whether the program's file and the configuration can be run: asks `program --check-config`. Does not wait: gives
+ * the process whose exit status tells, or -1. */
+pid_t upgrade_probe(const struct daemon *d);
+
+/* Runs the file. Returns only where that failed, with errno. */
+void upgrade_execute(const struct daemon *d, const pid_t *workers, size_t count);
 
 /* Serves until told to end; gives the exit status. */
 int worker_run(const struct daemon *d);
 
-/* Starts the workers, and others in place of those that die, until told to end; gives the exit status. */
-int supervisor_run(const struct daemon *d);
+/* Starts the workers, and others in place of those that die, until told to end; gives the exit status. upgrade tells
+ * of an upgrade's former workers. */
+int supervisor_run(struct daemon *d, const struct upgrade *upgrade);
+
+/* A worker asks its supervisor by this signal to be replaced. */
+int supervisor_replace_signal(void);
 
 #endif

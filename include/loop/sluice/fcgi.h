@@ -12,6 +12,7 @@
 #ifndef SLUICE_FCGI_H
 #define SLUICE_FCGI_H
 
+#include "sluice/handover.h"
 #include "sluice/slice.h"
 
 #include <event2/event.h>
@@ -63,8 +64,12 @@ struct fcgi_limits {
 struct fcgi_server *fcgi_server_new(struct event_base *base, int listen_fd, const struct fcgi_events *events,
                                     const struct fcgi_limits *limits, void *ctx);
 
-/* Stops accepting; requests under way go on, idle connections are closed. */
-void fcgi_server_stop_accepting(struct fcgi_server *s);
+/* Stops accepting; requests under way go on. A connection without a request is handed over, at once and whenever one
+ * becomes so, or closed where handover is NULL or full. handover is lent. */
+void fcgi_server_stop_accepting(struct fcgi_server *s, const struct handover *handover);
+
+/* Takes a connection that another process handed over. fd becomes the server's. */
+void fcgi_server_adopt(struct fcgi_server *s, int fd);
 
 size_t fcgi_server_connections(const struct fcgi_server *s);
 

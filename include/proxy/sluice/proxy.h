@@ -7,6 +7,7 @@
 #define SLUICE_PROXY_H
 
 #include "sluice/config.h"
+#include "sluice/handover.h"
 #include "sluice/keys.h"
 
 #include <event2/event.h>
@@ -17,9 +18,23 @@ struct proxy;
 struct proxy *proxy_new(struct event_base *base, int listen_fd, const struct config *config,
                         const struct keys *keys, size_t max_requests);
 
-/* No new connections; what is under way goes on. on_idle is called, once, from the loop when nothing is left; it
- * may free the proxy. */
-void proxy_drain(struct proxy *p, void (*on_idle)(void *ctx), void *ctx);
+/* How a proxy ends. */
+enum proxy_drain_mode {
+    PROXY_REFUSE, /* what comes now is answered 503: nobody else will answer at this socket */
+    PROXY_LEAVE,  /* what comes now is left in the socket's backlog for a successor */
+    PROXY_RETIRE  /* the same, and idle connections are handed to the successor */
+};
+
+/* Lets what is under way finish. on_idle is called, once, from the loop when nothing is left; it may free the proxy.
+ * handover is lent, and used by PROXY_RETIRE. */
+void proxy_drain(struct proxy *p, enum proxy_drain_mode mode, const struct handover *handover,
+                 void (*on_idle)(void *ctx), void *ctx);
+
+/* Takes a connection that another process handed over; closes it where the proxy is ending itself. */
+void proxy_adopt(struct proxy *p, int fd);
+
+/* Calls fn, once, from within the loop, when so many requests have been served. 0: never. */
+void proxy_set_limit(struct proxy *p, int64_t requests, void (*fn)(void *ctx), void *ctx);
 
 /* Ends what is still under way: streams with an error event, others with a 503. on_idle follows. */
 void proxy_end_all(struct proxy *p);
