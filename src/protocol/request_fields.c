@@ -2,7 +2,7 @@
 #include "sluice/request_fields.h"
 
 #include <jansson.h>
-#include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 
 static bool request_fail(struct request_error *error, enum openai_error_id id, const char *param)
@@ -17,6 +17,13 @@ static void request_fail_detail(struct request_error *error, size_t arg, const c
     error->error.args[arg] = slice_from_text(error->details[arg]);
 }
 
+/* Integers are read as reals. From 2^53 on every real is one. */
+static bool request_is_integer(double number)
+{
+    static const double exact = 9007199254740992.0;
+    return number <= -exact || number >= exact || number == (double)(int64_t)number;
+}
+
 /* As the API names what it got. */
 static const char *request_type_name(const json_t *value)
 {
@@ -27,10 +34,8 @@ static const char *request_type_name(const json_t *value)
         return "an array";
     case JSON_STRING:
         return "a string";
-    case JSON_INTEGER:
-        return "an integer";
     case JSON_REAL:
-        return "a decimal";
+        return request_is_integer(json_real_value(value)) ? "an integer" : "a decimal";
     case JSON_TRUE:
     case JSON_FALSE:
         return "a boolean";
