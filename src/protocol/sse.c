@@ -11,8 +11,8 @@
 
 void sse_init(struct sse_parser *p, size_t max_event)
 {
-    *p = (struct sse_parser){0};
-    buf_init(&p->held, max_event);
+    *p = (struct sse_parser){.max_event = max_event};
+    buf_init(&p->held, max_event + 1); /* a CR at the cap may wait for what follows it */
     buf_init(&p->joined, max_event);
 }
 
@@ -116,7 +116,7 @@ static size_t sse_event_length(struct slice bytes, struct sse_position *at)
 static bool sse_emit(struct sse_parser *p, struct slice raw, sse_event_fn fn, void *ctx)
 {
     struct sse_event event = {.raw = raw};
-    return sse_read_fields(p, &event) && fn(ctx, &event);
+    return raw.len <= p->max_event && sse_read_fields(p, &event) && fn(ctx, &event);
 }
 
 /* Events that lie whole in the given bytes, without a copy. Gives what is left. */
@@ -180,7 +180,10 @@ bool sse_feed(struct sse_parser *p, struct slice bytes, sse_event_fn fn, void *c
 bool sse_end(struct sse_parser *p, sse_event_fn fn, void *ctx)
 {
     struct slice held = buf_slice(&p->held);
-    if (held.len == 0 || held.ptr[held.len - 1] != '\r')
+    bool blank_line = held.len == p->line + 1 && held.ptr[p->line] == '\r';
+    if (p->failed || !blank_line)
         return !p->failed;
-    return sse_feed(p, SLICE_LITERAL("\n"), fn, ctx);
+    p->failed = !sse_emit(p, held, fn, ctx);
+    buf_consume(&p->held, held.len);
+    return !p->failed;
 }

@@ -22,6 +22,7 @@ struct sse_event {
 struct sse_parser {
     struct buf held;   /* the beginning of an event whose end has not come */
     struct buf joined; /* data of several lines */
+    size_t max_event;
     size_t line;       /* in held: start of the first line without an end */
     size_t scanned;    /* in held: bytes of that line that were looked at */
     bool failed;
