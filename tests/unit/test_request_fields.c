@@ -1,0 +1,196 @@
+/* Request bodies: what is read from good ones, and what OpenAI would say to bad ones. */
+#include "test.h"
+
+#include "sluice/request_fields.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define MESSAGES "\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]"
+
+struct good_case {
+    const char *body;
+    const char *model;
+    bool stream, include_usage;
+};
+
+static void good_bodies(void **state)
+{
+    (void)state;
+    static const struct good_case cases[] = {
+        {"{\"model\":\"gpt-4o\"," MESSAGES "}", "gpt-4o", false, false},
+        {" \r\n\t{ \"model\" : \"m\" , " MESSAGES " } \n", "m", false, false},
+        {"{\"model\":\"m\"," MESSAGES ",\"stream\":true}", "m", true, false},
+        {"{\"model\":\"m\"," MESSAGES ",\"stream\":false}", "m", false, false},
+        {"{\"model\":\"m\"," MESSAGES ",\"stream\":null,\"stream_options\":null}", "m", false, false},
+        {"{\"model\":\"m\"," MESSAGES ",\"stream\":true,\"stream_options\":{}}", "m", true, false},
+        {"{\"model\":\"m\"," MESSAGES ",\"stream\":true,\"stream_options\":{\"include_usage\":true}}", "m", true, true},
+        {"{\"model\":\"m\"," MESSAGES ",\"stream\":true,\"stream_options\":{\"include_usage\":1}}", "m", true, false},
+        {"{\"model\":\"m\",\"messages\":[]}", "m", false, false},
+        /* the last of two members counts, as it does upstream */
+        {"{\"model\":\"a\",\"model\":\"b\"," MESSAGES "}", "b", false, false},
+        {"{\"model\":\"m\"," MESSAGES ",\"stream\":true,\"stream\":false}", "m", false, false},
+        /* what is not Sluice's to judge */
+        {"{\"model\":\"m\"," MESSAGES ",\"seed\":123456789012345678901234567890}", "m", false, false},
+        {"{\"model\":\"m\"," MESSAGES ",\"n\":\"x\",\"temperature\":1e2,\"unknown\":[null]}", "m", false, false},
+        {"{\"model\":\"m\",\"messages\":[{\"content\":\"\\u0000\\ud83d\\ude00\"}]}", "m", false, false},
+        {"{\"\\u006dodel\":\"\\u006d\"," MESSAGES "}", "m", false, false},
+    };
+    for (size_t i = 0; i < TEST_COUNT(cases); i++) {
+        struct request_fields fields;
+        struct request_error error;
+        if (!request_fields_read_chat(slice_from_text(cases[i].body), &fields, &error))
+            fail_msg("refused with %d: %s", (int)error.error.id, cases[i].body);
+        assert_string_equal(fields.model, cases[i].model);
+        assert_int_equal(fields.stream, cases[i].stream);
+        assert_int_equal(fields.include_usage, cases[i].include_usage);
+    }
+}
+
+struct bad_case {
+    const char *body;
+    enum openai_error_id id;
+    const char *param;                   /* "": null */
+    const char *args[OPENAI_ERROR_ARGS]; /* NULL: none */
+};
+
+#define BAD_JSON(body)       {body, OPENAI_ERROR_BAD_JSON, "", {NULL}}
+#define NO_MODEL(body)       {body, OPENAI_ERROR_NO_MODEL, "", {NULL}}
+#define NOT_OBJECT(body, is) {body, OPENAI_ERROR_NOT_OBJECT, "", {is}}
+#define INVALID_TYPE(body, param, expected, got)                                                                  \
+    {                                                                                                             \
+        body, OPENAI_ERROR_INVALID_TYPE, param,                                                                   \
+        {                                                                                                         \
+            param, expected, got                                                                                  \
+        }                                                                                                         \
+    }
+
+static void bad_bodies(void **state)
+{
+    (void)state;
+    static const struct bad_case cases[] = {
+        BAD_JSON(""),
+        BAD_JSON(" "),
+        BAD_JSON("{"),
+        BAD_JSON("{}x"),
+        BAD_JSON("{\"model\":\"m\"," MESSAGES "} {}"),
+        BAD_JSON("{'model':'m'}"),
+        BAD_JSON("{\"model\":\"\xff\"}"),
+        BAD_JSON("{\"model\":\"\\ud800\"}"),
+        BAD_JSON("{\"model\":NaN}"),
+        BAD_JSON("model=m"),
+        NOT_OBJECT("[]", "an array"),
+        NOT_OBJECT("\"x\"", "a string"),
+        NOT_OBJECT("1", "a number"),
+        NOT_OBJECT("1.5", "a number"),
+        NOT_OBJECT("true", "a boolean"),
+        NOT_OBJECT("null", "null"),
+        NO_MODEL("{}"),
+        NO_MODEL("{" MESSAGES "}"),
+        NO_MODEL("{\"model\":null," MESSAGES "}"),
+        NO_MODEL("{\"model\":\"\"," MESSAGES "}"),
+        INVALID_TYPE("{\"model\":4," MESSAGES "}", "model", "a string", "an integer"),
+        INVALID_TYPE("{\"model\":-123456789012345678901234567890," MESSAGES "}", "model", "a string", "an integer"),
+        INVALID_TYPE("{\"model\":4.5," MESSAGES "}", "model", "a string", "a decimal"),
+        INVALID_TYPE("{\"model\":[\"m\"]," MESSAGES "}", "model", "a string", "an array"),
+        INVALID_TYPE("{\"model\":{}," MESSAGES "}", "model", "a string", "an object"),
+        INVALID_TYPE("{\"model\":false," MESSAGES "}", "model", "a string", "a boolean"),
+        INVALID_TYPE("{\"model\":\"m\"," MESSAGES ",\"stream\":\"true\"}", "stream", "a boolean", "a string"),
+        INVALID_TYPE("{\"model\":\"m\"," MESSAGES ",\"stream\":1}", "stream", "a boolean", "an integer"),
+        INVALID_TYPE("{\"model\":\"m\"," MESSAGES ",\"stream_options\":true}", "stream_options", "an object", "a boolean"),
+        {"{\"model\":\"m\"}", OPENAI_ERROR_MISSING_PARAMETER, "messages", {"messages"}},
+        INVALID_TYPE("{\"model\":\"m\",\"messages\":null}", "messages", "an array of objects", "null"),
+        INVALID_TYPE("{\"model\":\"m\",\"messages\":\"hi\"}", "messages", "an array of objects", "a string"),
+        INVALID_TYPE("{\"model\":\"m\",\"messages\":{}}", "messages", "an array of objects", "an object"),
+        INVALID_TYPE("{\"model\":\"m\",\"messages\":[{},\"hi\"]}", "messages[1]", "an object", "a string"),
+        INVALID_TYPE("{\"model\":\"m\",\"messages\":[null]}", "messages[0]", "an object", "null"),
+    };
+    for (size_t i = 0; i < TEST_COUNT(cases); i++) {
+        const struct bad_case *c = &cases[i];
+        struct request_fields fields;
+        struct request_error error;
+        if (request_fields_read_chat(slice_from_text(c->body), &fields, &error))
+            fail_msg("not refused: %s", c->body);
+        if (error.error.id != c->id)
+            fail_msg("refused with %d instead of %d: %s", (int)error.error.id, (int)c->id, c->body);
+        assert_true(slice_equals_text(error.error.param, c->param));
+        for (size_t arg = 0; arg < OPENAI_ERROR_ARGS; arg++)
+            if (!slice_equals_text(error.error.args[arg], c->args[arg]))
+                fail_msg("argument %zu is \"%.*s\": %s", arg, (int)error.error.args[arg].len,
+                         error.error.args[arg].ptr ? error.error.args[arg].ptr : "", c->body);
+    }
+}
+
+static void what_was_read_before_a_mistake_is_kept_for_the_log(void **state)
+{
+    (void)state;
+    struct request_fields fields;
+    struct request_error error;
+    assert_false(request_fields_read_chat(SLICE_LITERAL("{\"messages\":1,\"stream\":true,\"model\":\"m\"}"), &fields, &error));
+    assert_string_equal(fields.model, "m");
+    assert_true(fields.stream);
+    assert_false(request_fields_read_chat(SLICE_LITERAL("["), &fields, &error));
+    assert_string_equal(fields.model, "");
+    assert_false(fields.stream);
+}
+
+static void a_long_model_is_cut(void **state)
+{
+    (void)state;
+    char body[600];
+    struct request_fields fields;
+    struct request_error error;
+    int n = snprintf(body, sizeof body, "{\"model\":\"%0*d\"," MESSAGES "}", 3 * REQUEST_MODEL_MAX, 7);
+    assert_true(request_fields_read_chat(slice_make(body, (size_t)n), &fields, &error));
+    assert_int_equal(strlen(fields.model), REQUEST_MODEL_MAX - 1);
+}
+
+/* Brackets do not cost stack without end. */
+static void deep_nesting_is_refused(void **state)
+{
+    (void)state;
+    enum { DEPTH = 1000000 };
+    struct request_fields fields;
+    struct request_error error;
+    for (int object = 0; object < 2; object++) {
+        struct buf b;
+        buf_init(&b, 8 * DEPTH);
+        for (size_t i = 0; i < DEPTH; i++)
+            assert_true(buf_append_text(&b, object ? "{\"a\":" : "["));
+        assert_false(request_fields_read_chat(buf_slice(&b), &fields, &error));
+        assert_int_equal(error.error.id, OPENAI_ERROR_BAD_JSON);
+        buf_free(&b);
+    }
+}
+
+static void a_body_is_not_read_beyond_its_end(void **state)
+{
+    (void)state;
+    static const char text[] = "{\"model\":\"m\"," MESSAGES "}";
+    struct request_fields fields;
+    struct request_error error;
+    for (size_t n = 0; n < sizeof text; n++) {
+        char *exact = malloc(n ? n : 1);
+        assert_non_null(exact);
+        memcpy(exact, text, n);
+        bool whole = n == sizeof text - 1;
+        assert_int_equal(request_fields_read_chat(slice_make(exact, n), &fields, &error), whole);
+        free(exact);
+        if (whole)
+            break;
+    }
+    assert_false(request_fields_read_chat((struct slice){NULL, 0}, &fields, &error));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(good_bodies),
+        cmocka_unit_test(bad_bodies),
+        cmocka_unit_test(what_was_read_before_a_mistake_is_kept_for_the_log),
+        cmocka_unit_test(a_long_model_is_cut),
+        cmocka_unit_test(deep_nesting_is_refused),
+        cmocka_unit_test(a_body_is_not_read_beyond_its_end),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
