@@ -69,10 +69,8 @@ run_units() {
 run_fuzz() {
     heading "fuzz, a short run"
     [ -x tests/fuzz/run ] || { echo "no tests/fuzz/run"; return 0; }
-    note fuzz.xml
-    local began=$SECONDS status=0
-    tests/fuzz/run || status=$?
-    "$deps/venv/bin/python" tests/system/count_tests.py --write "$results/fuzz.xml" fuzz "$status" "$((SECONDS - began))"
+    note fuzz.txt
+    tests/fuzz/run 2>&1 | tee "$results/fuzz.txt" || true
 }
 
 run_system() {
