@@ -79,7 +79,7 @@ run_system() {
     note "system-$preset.xml"
     SLUICE_BIN=$root/build/$preset/sluice SLUICE_SIM_BIN=$root/build/release/openai-sim \
         SLUICE_ASAN=$([ "$preset" = asan ] && echo yes || true) PYTHONDONTWRITEBYTECODE=1 \
-        "$deps/venv/bin/python" -m pytest tests/system -c tests/system/pytest.ini -p no:cacheprovider -q -n "$jobs" \
+        "$deps/venv/bin/python" -m pytest tests/system -c tests/system/pytest.ini -p no:cacheprovider --tb=short -q -n "$jobs" \
         --junitxml "$results/system-$preset.xml" || true
 }
 
