@@ -425,6 +425,12 @@ const char *const *fcgi_request_variables(const struct fcgi_request *r)
     return (const char *const *)r->wire.request.envp;
 }
 
+bool fcgi_request_keeps_connection(const struct fcgi_request *r)
+{
+    enum { KEEP_CONNECTION = 1 };
+    return r->begin_body[2] & KEEP_CONNECTION;
+}
+
 bool fcgi_request_head_was_too_large(const struct fcgi_request *r)
 {
     return r->too_large;
@@ -497,8 +503,7 @@ static void fcgi_recycle(struct fcgi_request *r)
 /* The last bytes and the closing records. */
 static void fcgi_finish_request(struct fcgi_request *r)
 {
-    enum { KEEP_CONNECTION = 1 };
-    bool keep = r->begin_body[2] & KEEP_CONNECTION;
+    bool keep = fcgi_request_keeps_connection(r);
     if (!fcgi_is_writable(r)) {
         fcgi_await_writable(r);
         return;

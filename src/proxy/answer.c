@@ -8,7 +8,9 @@
 #include "sluice/clock.h"
 #include "sluice/http_response.h"
 
-enum { ANSWER_ERROR_MAX = 16 * 1024 };
+#include <stdio.h>
+
+enum { ANSWER_ERROR_MAX = 16 * 1024, ANSWER_NUMBER_MAX = 24 };
 
 static void answer_fail(struct exchange *x)
 {
@@ -108,6 +110,16 @@ void answer_error_id(struct exchange *x, enum exchange_end end, enum openai_erro
 {
     struct openai_error error = {.id = id};
     answer_error(x, end, &error);
+}
+
+void answer_too_large(struct exchange *x, int64_t size)
+{
+    char limit[ANSWER_NUMBER_MAX], got[ANSWER_NUMBER_MAX];
+    snprintf(limit, sizeof limit, "%lld", (long long)x->proxy->config->max_body_bytes);
+    snprintf(got, sizeof got, "%lld", (long long)size);
+    struct openai_error error = {.id = OPENAI_ERROR_BODY_TOO_LARGE,
+                                 .args = {slice_from_text(limit), slice_from_text(got)}};
+    answer_error(x, EXCHANGE_REFUSED, &error);
 }
 
 void answer_error_event(struct exchange *x, enum exchange_end end, enum openai_error_id id)

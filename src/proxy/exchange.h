@@ -4,6 +4,8 @@
  *   proxy.c ─▶ route.c ─▶ authenticate.c ─▶ receive.c ─▶ upstream.c ─▶ relay.c ─▶ settle.c
  *                 └────────────┴────────────────┴────────────┴──▶ answer.c ──────────┘
  *
+ * diagnose.c stands in the place of upstream.c and relay.c for requests about Sluice itself.
+ *
  * Each stage calls the next one; none calls a former one. Every answer goes out through answer.c. The exchange
  * ends in settle.c, once, when the FastCGI side is done with it: only there is it freed.
  */
@@ -22,6 +24,8 @@
 #include "sluice/sse.h"
 #include "sluice/transfer.h"
 #include "sluice/usage.h"
+
+enum { DIAGNOSE_ID_MAX = 64, DIAGNOSE_STREAMS_MAX = 64 };
 
 enum {
     EXCHANGE_MEMORY_MAX = 512 * 1024,
@@ -60,6 +64,7 @@ struct exchange {
     struct request_fields fields;
     struct buf body;
     bool body_done;
+    struct diagnosis *diagnosis; /* NULL: the request goes upstream */
 
     struct transfer *transfer;
     int upstream_status;
@@ -84,6 +89,17 @@ struct exchange {
     size_t bytes_in, bytes_out; /* body bytes */
 };
 
+/* The last streams of diagnose.c that had an id. */
+struct diagnosed {
+    struct diagnosed_stream {
+        char id[DIAGNOSE_ID_MAX + 1]; /* empty: an unused place */
+        char key[KEY_FINGERPRINT_SIZE];
+        int64_t began_us, ended_us; /* ended_us 0: under way */
+        bool left;                  /* by its client */
+    } streams[DIAGNOSE_STREAMS_MAX];
+    size_t next;
+};
+
 struct proxy {
     struct event_base *base;
     const struct config *config;
@@ -93,6 +109,7 @@ struct proxy {
     struct exchange *exchanges;
     size_t active, max_active;
     bool warned_no_authorization;
+    struct diagnosed diagnosed;
     bool draining;
     enum proxy_drain_mode drain_mode;
     void (*on_idle)(void *ctx);
@@ -114,6 +131,13 @@ void receive_begin(struct exchange *x);
 void receive_piece(struct exchange *x, struct slice bytes);
 void receive_end(struct exchange *x);
 
+/* diagnose.c: answers about Sluice itself. False: the request is none for them, and nothing was done. The others are
+ * for requests with a diagnosis only, but for settle, which takes all. */
+bool diagnose_begin(struct exchange *x);
+void diagnose_piece(struct exchange *x, struct slice bytes);
+void diagnose_end(struct exchange *x);
+void diagnose_settle(struct exchange *x, enum fcgi_outcome outcome);
+
 /* upstream.c: the request goes upstream. */
 void upstream_begin(struct exchange *x);
 
@@ -124,6 +148,8 @@ void relay_drained(struct exchange *x);
 /* answer.c: every byte that goes to the client. */
 void answer_error(struct exchange *x, enum exchange_end end, const struct openai_error *error);
 void answer_error_id(struct exchange *x, enum exchange_end end, enum openai_error_id id);
+/* The body is longer than MAX_BODY_BYTES: size bytes so far. */
+void answer_too_large(struct exchange *x, int64_t size);
 void answer_json(struct exchange *x, int status, struct slice json);
 /* The head with the lines of x->head; length -1: none is said. */
 bool answer_head(struct exchange *x, int status, int64_t length);

@@ -5,20 +5,6 @@
  */
 #include "exchange.h"
 
-#include <stdio.h>
-
-enum { RECEIVE_NUMBER_MAX = 24 };
-
-static void receive_refuse_size(struct exchange *x, int64_t size)
-{
-    char limit[RECEIVE_NUMBER_MAX], got[RECEIVE_NUMBER_MAX];
-    snprintf(limit, sizeof limit, "%lld", (long long)x->proxy->config->max_body_bytes);
-    snprintf(got, sizeof got, "%lld", (long long)size);
-    struct openai_error error = {.id = OPENAI_ERROR_BODY_TOO_LARGE,
-                                 .args = {slice_from_text(limit), slice_from_text(got)}};
-    answer_error(x, EXCHANGE_REFUSED, &error);
-}
-
 /* A type that was not said is taken for JSON: the body itself will tell. */
 static bool receive_type_is_json(struct slice type)
 {
@@ -31,13 +17,15 @@ static bool receive_type_is_json(struct slice type)
 
 void receive_begin(struct exchange *x)
 {
+    if (diagnose_begin(x))
+        return;
     x->endpoint = endpoint_find(x->api_path);
     struct openai_error error = {.args = {x->http.method, x->http.path}};
     if (!x->endpoint || !endpoint_allows(x->endpoint, x->http.method)) {
         error.id = x->endpoint ? OPENAI_ERROR_WRONG_METHOD : OPENAI_ERROR_UNKNOWN_URL;
         answer_error(x, EXCHANGE_REFUSED, &error);
     } else if (x->http.content_length > x->proxy->config->max_body_bytes) {
-        receive_refuse_size(x, x->http.content_length);
+        answer_too_large(x, x->http.content_length);
     } else if (!receive_type_is_json(x->http.content_type)) {
         error = (struct openai_error){.id = OPENAI_ERROR_CONTENT_TYPE,
                                       .args = {x->http.content_type, x->http.content_type}};
@@ -47,9 +35,13 @@ void receive_begin(struct exchange *x)
 
 void receive_piece(struct exchange *x, struct slice bytes)
 {
+    if (x->diagnosis) {
+        diagnose_piece(x, bytes);
+        return;
+    }
     x->bytes_in += bytes.len;
     if (bytes.len > buf_room(&x->body))
-        receive_refuse_size(x, (int64_t)x->bytes_in);
+        answer_too_large(x, (int64_t)x->bytes_in);
     else if (!buf_append_slice(&x->body, bytes))
         answer_error_id(x, EXCHANGE_FAILED, OPENAI_ERROR_OVERLOADED);
 }
@@ -68,6 +60,10 @@ static bool receive_length_is_right(struct exchange *x)
 void receive_end(struct exchange *x)
 {
     struct request_error error;
+    if (x->diagnosis) {
+        diagnose_end(x);
+        return;
+    }
     x->body_done = true;
     if (!receive_length_is_right(x))
         return;

@@ -82,6 +82,9 @@ const char *const *fcgi_request_variables(const struct fcgi_request *r);
 /* The head exceeded FCGI_HEAD_MAX or FCGI_PARAMS_MAX and was dropped: there are no variables. */
 bool fcgi_request_head_was_too_large(const struct fcgi_request *r);
 
+/* Whether the front server wants to keep the connection for its next request. */
+bool fcgi_request_keeps_connection(const struct fcgi_request *r);
+
 /* Queues bytes of the answer; they are written in the same turn of the loop where the peer takes them. False past
  * FCGI_PENDING_MAX or without memory: the answer then has a hole and must be aborted. */
 bool fcgi_request_write(struct fcgi_request *r, struct slice bytes);
