@@ -63,6 +63,8 @@ struct transfer_pool {
     int depth; /* calls into libcurl that are under way */
 };
 
+static void transfer_arm_timer(struct transfer *t);
+
 static const char *const transfer_result_names[] = {
     [TRANSFER_OK] = "ok",
     [TRANSFER_UNREACHABLE] = "unreachable",
@@ -143,7 +145,8 @@ static enum transfer_result transfer_translate(const struct transfer *t, CURLcod
         return t->got_byte || code == CURLE_PARTIAL_FILE ? TRANSFER_CUT : TRANSFER_UNREACHABLE;
     case CURLE_OPERATION_TIMEDOUT:
         return t->has_verdict ? t->verdict : TRANSFER_CONNECT_TIMEOUT;
-    case CURLE_OUT_OF_MEMORY:
+    case CURLE_OUT_OF_MEMORY: /* libcurl 7.88 says so of a header line beyond its bound, too */
+        return t->got_byte && !t->head_done ? TRANSFER_GARBAGE : TRANSFER_INTERNAL;
     case CURLE_FAILED_INIT:
     case CURLE_URL_MALFORMAT:
         return TRANSFER_INTERNAL;
@@ -308,6 +311,7 @@ static void transfer_finish_head(struct transfer *t)
     curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
     curl_easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
     t->head_done = true;
+    transfer_arm_timer(t); /* the idle limit may be shorter than what is left of the first byte's */
     t->events->head(t->user, (int)status, length);
 }
 
