@@ -101,6 +101,14 @@ static bool config_put_url(struct buf *b, const char *url)
     return ok;
 }
 
+static bool config_put_words(struct buf *b, const struct config_list *list)
+{
+    bool ok = true;
+    for (size_t i = 0; ok && i < list->count; i++)
+        ok = buf_printf(b, "%s%s", i ? "," : "", list->items[i]);
+    return ok;
+}
+
 static bool config_put_value(struct buf *b, const struct option *o, const struct config *c)
 {
     const void *field = (const char *)c + o->offset;
@@ -124,6 +132,8 @@ static bool config_put_value(struct buf *b, const struct option *o, const struct
         return config_put_text(b, *(const char *const *)field);
     case OPTION_ADDRESS:
         return config_put_address(b, field);
+    case OPTION_LIST:
+        return config_put_words(b, field);
     case OPTION_KEY_LIST:
         return config_put_list(b, field);
     case OPTION_KEY_MAP:

@@ -256,6 +256,7 @@ bool option_set_value(const struct option_value *v)
         return option_set_prefix(v, field);
     case OPTION_ADDRESS:
         return option_set_address(v, field);
+    case OPTION_LIST:
     case OPTION_KEY_LIST:
         return option_set_key_list(v, field);
     case OPTION_KEY_MAP:

@@ -80,6 +80,8 @@ bool options_put_allowed(struct buf *b, const struct option *o)
     case OPTION_ADDRESS:
         return buf_printf(b, "unix:/path or /path (at most %d bytes), HOST:PORT or [IPv6]:PORT",
                           OPTION_UNIX_PATH_MAX);
+    case OPTION_LIST:
+        return buf_append_text(b, "words without blanks, separated by commas");
     case OPTION_KEY_LIST:
         return buf_printf(b,
                           "keys separated by commas, each at most %d visible ASCII characters without quotes",

@@ -15,13 +15,16 @@ bool settings_load(struct settings *s, const struct settings_source *source, str
         return false;
     s->keys = keys_new(&s->config);
     config_forget_client_keys(&s->config);
-    if (!s->keys)
+    if (s->keys)
+        s->health = pool_shared_new(keys_upstream_count(s->keys));
+    if (!s->health)
         config_report_add(report, CONFIG_ERROR, "CLIENT_API_KEYS", "there is not enough memory for the key table");
-    return s->keys != NULL;
+    return s->health != NULL;
 }
 
 void settings_free(struct settings *s)
 {
+    pool_shared_free(&s->health);
     keys_free(&s->keys);
     config_free(&s->config);
 }

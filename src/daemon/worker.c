@@ -198,7 +198,8 @@ int worker_run(const struct daemon *d)
     signal(SIGPIPE, SIG_IGN);
     w.base = worker_new_base();
     if (w.base)
-        w.proxy = proxy_new(w.base, d->listen_fd, &d->settings->config, d->settings->keys, worker_max_at_once());
+        w.proxy = proxy_new(w.base, d->listen_fd, &d->settings->config, d->settings->keys, d->settings->health,
+                            worker_max_at_once());
     bool ok = w.proxy && worker_add_events(&w) && event_base_dispatch(w.base) >= 0;
     if (!ok)
         log_message(LOG_LEVEL_ERROR, "worker_failed", "the worker could not start: no memory or descriptors");

@@ -40,12 +40,14 @@ struct transfer {
     struct transfer_limits limits;
     int64_t started_us;
     int64_t heard_us; /* when the last byte of the answer came */
+    int64_t sent_us;  /* when the last piece of a streamed body went; 0: none did */
     size_t header_lines, header_bytes;
     enum transfer_result verdict; /* where it was ended by us */
     bool has_verdict;
     bool got_byte;
     bool head_done;
-    bool paused;
+    bool paused;    /* receiving */
+    bool send_paused;
     bool dead; /* cancelled within a callback */
     bool finished; /* libcurl is done with it */
     char error[CURL_ERROR_SIZE];
@@ -136,6 +138,7 @@ static enum transfer_result transfer_translate(const struct transfer *t, CURLcod
     case CURLE_COULDNT_CONNECT:
         return TRANSFER_UNREACHABLE;
     case CURLE_GOT_NOTHING:
+    case CURLE_SEND_FAIL_REWIND:
     case CURLE_SEND_ERROR:
         return t->got_byte ? TRANSFER_CUT : TRANSFER_UNREACHABLE;
     case CURLE_RECV_ERROR:
@@ -344,6 +347,16 @@ static size_t transfer_on_header(char *bytes, size_t size, size_t count, void *a
     return t->dead ? 0 : line.len;
 }
 
+/* Tells libcurl which directions rest. It may call back at once for one that no longer does. */
+static void transfer_apply_pause(struct transfer *t)
+{
+    struct transfer_pool *pool = t->pool;
+    int mask = (t->paused ? CURLPAUSE_RECV : 0) | (t->send_paused ? CURLPAUSE_SEND : 0);
+    pool->depth++;
+    curl_easy_pause(t->easy, mask);
+    pool->depth--;
+}
+
 static size_t transfer_on_body(char *bytes, size_t size, size_t count, void *arg)
 {
     struct transfer *t = arg;
@@ -353,34 +366,51 @@ static size_t transfer_on_body(char *bytes, size_t size, size_t count, void *arg
     transfer_heard(t);
     if (!t->events->body(t->user, slice_make(bytes, len)) && !t->dead) {
         t->paused = true;
-        curl_easy_pause(t->easy, CURLPAUSE_RECV);
+        transfer_apply_pause(t);
     }
     return t->dead ? 0 : len;
+}
+
+static size_t transfer_on_read(char *to, size_t size, size_t count, void *arg)
+{
+    struct transfer *t = arg;
+    size_t n = t->dead ? TRANSFER_READ_FAILED : t->events->read(t->user, to, size * count);
+    if (n == TRANSFER_READ_FAILED || t->dead)
+        return CURL_READFUNC_ABORT;
+    t->heard_us = clock_monotonic_us();
+    t->sent_us = t->heard_us;
+    t->send_paused = n == TRANSFER_READ_LATER;
+    return t->send_paused ? CURL_READFUNC_PAUSE : n;
 }
 
 void transfer_resume(struct transfer *t)
 {
     if (!t->paused)
         return;
-    struct transfer_pool *pool = t->pool;
     t->paused = false;
     t->heard_us = clock_monotonic_us();
-    pool->depth++;
-    curl_easy_pause(t->easy, CURLPAUSE_CONT);
-    pool->depth--;
+    transfer_apply_pause(t);
+}
+
+void transfer_send_more(struct transfer *t)
+{
+    if (!t->send_paused)
+        return;
+    t->send_paused = false;
+    transfer_apply_pause(t);
 }
 
 /* ---- time limits -------------------------------------------------------------------------------------------- */
 
-/* The next moment at which a limit may be passed. A paused transfer is not idle by its own fault. */
+/* The next moment at which a limit may be passed. A transfer that waits for us is not idle by the upstream's fault. */
 static int64_t transfer_deadline(const struct transfer *t, enum transfer_result *which)
 {
     int64_t total = t->started_us + t->limits.total_us;
-    int64_t first = t->started_us + t->limits.first_byte_us;
+    int64_t first = (t->sent_us ? t->sent_us : t->started_us) + t->limits.first_byte_us;
     int64_t idle = t->heard_us + t->limits.idle_us;
     int64_t next = t->head_done ? idle : first;
     *which = t->head_done ? TRANSFER_IDLE_TIMEOUT : TRANSFER_FIRST_BYTE_TIMEOUT;
-    if (t->paused || total <= next) {
+    if (t->paused || t->send_paused || total <= next) {
         *which = TRANSFER_TOTAL_TIMEOUT;
         return total;
     }
@@ -391,7 +421,7 @@ static void transfer_arm_timer(struct transfer *t)
 {
     enum transfer_result which;
     int64_t wait = transfer_deadline(t, &which) - clock_monotonic_us();
-    int64_t longest = t->paused && wait > t->limits.idle_us ? t->limits.idle_us : wait;
+    int64_t longest = (t->paused || t->send_paused) && wait > t->limits.idle_us ? t->limits.idle_us : wait;
     struct timeval after = transfer_timeval(longest);
     event_add(&t->timer, &after);
 }
@@ -422,11 +452,11 @@ static CURL *transfer_new_easy(void)
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)TRANSFER_RECEIVE_SIZE);
     curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)TRANSFER_SEND_SIZE);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, transfer_on_header);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, transfer_on_body);
+    curl_easy_setopt(easy, CURLOPT_READFUNCTION, transfer_on_read);
     curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
     return easy;
@@ -437,7 +467,12 @@ static void transfer_set_method(CURL *easy, const struct transfer_request *reque
 {
     curl_easy_setopt(easy, CURLOPT_NOBODY, 0L);
     curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, NULL);
-    if (request->body.ptr) {
+    curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, request->streamed ? 1L : 0L); /* an idle one might be closing */
+    if (request->streamed) {
+        curl_easy_setopt(easy, CURLOPT_POSTFIELDS, NULL);
+        curl_easy_setopt(easy, CURLOPT_POST, 1L);
+        curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->length);
+    } else if (request->body.ptr) {
         curl_easy_setopt(easy, CURLOPT_POST, 1L);
         curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.len);
         curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->body.ptr);
@@ -451,11 +486,15 @@ static void transfer_set_method(CURL *easy, const struct transfer_request *reque
         curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
 }
 
-static bool transfer_set_headers(struct transfer *t, const char *const *headers)
+static bool transfer_set_headers(struct transfer *t, const char *const *headers, bool chunked)
 {
     t->headers = curl_slist_append(NULL, "Expect:"); /* no round trip before the body */
     if (!t->headers)
         return false;
+    if (chunked) {
+        struct curl_slist *longer = curl_slist_append(t->headers, "Transfer-Encoding: chunked");
+        t->headers = longer ? longer : t->headers;
+    }
     for (; *headers; headers++) {
         struct curl_slist *longer = curl_slist_append(t->headers, *headers);
         if (!longer)
@@ -472,11 +511,14 @@ static bool transfer_set_up(struct transfer *t, const struct transfer_request *r
     curl_easy_setopt(easy, CURLOPT_PRIVATE, t);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, t);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, t);
+    curl_easy_setopt(easy, CURLOPT_READDATA, t);
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
+                     (long)(request->http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, t->error);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, connect_ms > 0 ? connect_ms : 1L);
     transfer_set_method(easy, request);
     return curl_easy_setopt(easy, CURLOPT_URL, request->url) == CURLE_OK &&
-           transfer_set_headers(t, request->headers);
+           transfer_set_headers(t, request->headers, request->streamed && request->length < 0);
 }
 
 static void transfer_link(struct transfer_pool *pool, struct transfer *t)

@@ -70,6 +70,33 @@ static const struct openai_error_info openai_errors[OPENAI_ERROR_COUNT] = {
         {"invalid_type", 400, IRE, NULL, "invalid_type",
          "Invalid type for '{}': expected {}, but got {} instead.", false, "A field has the wrong JSON type.",
          "Send the type of the API reference."},
+    [OPENAI_ERROR_INTEGER_ABOVE] =
+        {"integer_above_max_value", 400, IRE, NULL, "integer_above_max_value",
+         "Invalid '{}': integer above maximum value. Expected a value <= {}, but got {} instead.", false,
+         "A number is out of its range.", "Stay within the range of the API reference."},
+    [OPENAI_ERROR_INTEGER_BELOW] =
+        {"integer_below_min_value", 400, IRE, NULL, "integer_below_min_value",
+         "Invalid '{}': integer below minimum value. Expected a value >= {}, but got {} instead.", false,
+         "A number is out of its range.", "Stay within the range of the API reference."},
+    [OPENAI_ERROR_DECIMAL_ABOVE] =
+        {"decimal_above_max_value", 400, IRE, NULL, "decimal_above_max_value",
+         "Invalid '{}': decimal above maximum value. Expected a value <= {}, but got {} instead.", false,
+         "A number is out of its range.", "Stay within the range of the API reference."},
+    [OPENAI_ERROR_DECIMAL_BELOW] =
+        {"decimal_below_min_value", 400, IRE, NULL, "decimal_below_min_value",
+         "Invalid '{}': decimal below minimum value. Expected a value >= {}, but got {} instead.", false,
+         "A number is out of its range.", "Stay within the range of the API reference."},
+    [OPENAI_ERROR_ADMIN] =
+        {"admin_api_closed", 403, IRE, NULL, "admin_api_not_allowed",
+         "The administration API ({} {}) is not available through this proxy.", false,
+         "The path belongs to the administration of the upstream's organisation, which a shared key must not open.",
+         "Set `ALLOW_ADMIN_API=true` if every client may have it."},
+    [OPENAI_ERROR_WEBSOCKET] =
+        {"websocket", 501, IRE, NULL, "websocket_not_supported",
+         "WebSocket connections ({} {}) are not available through this proxy. Connect to the API directly, or use "
+         "its HTTP endpoints.",
+         false, "The endpoint speaks WebSocket, which FastCGI cannot carry.",
+         "Let the web server pass `/v1/realtime` on to OpenAI by itself."},
     [OPENAI_ERROR_UPSTREAM_KEY] =
         {"upstream_key", 401, IRE, NULL, "upstream_key_rejected",
          "The upstream rejected the API key that this proxy is configured with. Please contact the proxy's "
@@ -110,6 +137,11 @@ static const struct openai_error_info openai_errors[OPENAI_ERROR_COUNT] = {
         {"upstream_total_timeout", 504, SERVER, NULL, "upstream_total_timeout",
          "The upstream API did not complete its answer in time.", true,
          "The whole took longer than `UPSTREAM__TOTAL_SECONDS`.", "Raise the option if such answers are wanted."},
+    [OPENAI_ERROR_UPSTREAM_OPEN] =
+        {"upstream_open", 503, SERVER, NULL, "upstream_unavailable",
+         "The upstream API is failing at the moment. Please try again later.", true,
+         "The upstream has failed many times in a row: for `UPSTREAM__BREAKER_SECONDS` it is not asked.",
+         "See the log for the failures. `Retry-After` says when it is asked again. " LATER},
     [OPENAI_ERROR_OVERLOADED] =
         {"overloaded", 503, SERVER, NULL, "overloaded",
          "The server is currently overloaded with other requests. Sorry about that! You can retry your request.",

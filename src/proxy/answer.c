@@ -10,6 +10,8 @@
 
 #include <stdio.h>
 
+#include <stdio.h>
+
 enum { ANSWER_ERROR_MAX = 16 * 1024, ANSWER_NUMBER_MAX = 24 };
 
 static void answer_fail(struct exchange *x)
@@ -33,7 +35,8 @@ bool answer_head(struct exchange *x, int status, int64_t length)
 {
     struct buf head;
     buf_init(&head, EXCHANGE_HEAD_MAX + 1024);
-    bool ok = http_response_begin(&head, status) && buf_append_slice(&head, buf_slice(&x->head));
+    bool ok = http_response_begin(&head, status) && buf_append_slice(&head, buf_slice(&x->head)) &&
+              cors_put_headers(x, &head);
     if (ok && length >= 0)
         ok = buf_printf(&head, "Content-Length: %lld\r\n", (long long)length);
     ok = ok && http_response_end(&head);
@@ -88,17 +91,36 @@ void answer_json(struct exchange *x, int status, struct slice json)
         answer_complete(x, EXCHANGE_LOCAL);
 }
 
+/* The official clients try again by themselves: what Sluice has tried often enough, they shall not multiply. */
+static void answer_retry_headers(struct exchange *x, bool retry)
+{
+    char number[ANSWER_NUMBER_MAX];
+    http_response_header(&x->head, SLICE_LITERAL("x-should-retry"),
+                         retry && !x->no_more_retries ? SLICE_LITERAL("true") : SLICE_LITERAL("false"));
+    if (x->retry_after_us == 0)
+        return;
+    snprintf(number, sizeof number, "%lld",
+             (long long)((x->retry_after_us + CLOCK_US_PER_SECOND - 1) / CLOCK_US_PER_SECOND));
+    http_response_header(&x->head, SLICE_LITERAL("Retry-After"), slice_from_text(number));
+    snprintf(number, sizeof number, "%lld", (long long)((x->retry_after_us + 999) / CLOCK_US_PER_MS));
+    http_response_header(&x->head, SLICE_LITERAL("retry-after-ms"), slice_from_text(number));
+}
+
+/* Where the head has gone out, the error is an event: an answer that has begun is a stream here. */
 void answer_error(struct exchange *x, enum exchange_end end, const struct openai_error *error)
 {
     const struct openai_error_info *info = openai_error_info(error->id);
     struct buf body;
     if (x->answered)
         return;
+    if (x->status != 0) {
+        answer_error_event(x, end, error->id);
+        return;
+    }
     buf_init(&body, ANSWER_ERROR_MAX);
     x->error = info->name;
     answer_own_headers(x);
-    http_response_header(&x->head, SLICE_LITERAL("x-should-retry"),
-                         info->retry ? SLICE_LITERAL("true") : SLICE_LITERAL("false"));
+    answer_retry_headers(x, info->retry);
     if (!openai_error_write(&body, error))
         answer_fail(x);
     else if (answer_head(x, info->status, (int64_t)body.len) && answer_body(x, buf_slice(&body)))
@@ -122,16 +144,71 @@ void answer_too_large(struct exchange *x, int64_t size)
     answer_error(x, EXCHANGE_REFUSED, &error);
 }
 
-void answer_error_event(struct exchange *x, enum exchange_end end, enum openai_error_id id)
+void answer_unavailable(struct exchange *x, enum openai_error_id id, int64_t retry_after_us)
 {
-    struct openai_error error = {.id = id};
+    x->retry_after_us = retry_after_us;
+    answer_error_id(x, EXCHANGE_UPSTREAM_FAILED, id);
+}
+
+bool answer_stream_head(struct exchange *x)
+{
+    buf_clear(&x->head);
+    http_response_header(&x->head, SLICE_LITERAL("Content-Type"), SLICE_LITERAL("text/event-stream; charset=utf-8"));
+    http_response_header(&x->head, SLICE_LITERAL("Cache-Control"), SLICE_LITERAL("no-cache"));
+    http_response_header(&x->head, SLICE_LITERAL("X-Accel-Buffering"), SLICE_LITERAL("no"));
+    http_response_header(&x->head, SLICE_LITERAL("x-request-id"), slice_from_text(x->request_id));
+    return answer_head(x, 200, -1);
+}
+
+/* An error object as the event that clients of the endpoint raise: Responses has typed events (OpenAI reference,
+ * "error"), everything else a bare data line. json is one line. */
+static bool answer_put_error_event(struct exchange *x, struct buf *event, struct slice json)
+{
+    static const struct slice open = {"{\"error\":{", 10};
+    bool typed = x->endpoint && x->endpoint->stream == ENDPOINT_STREAM_RESPONSES;
+    if (!typed || !slice_starts_with(json, open))
+        return buf_append_text(event, "data: ") && buf_append_slice(event, json) && buf_append_text(event, "\n\n");
+    struct slice inner = slice_skip(json, open.len);
+    inner = slice_take(inner, inner.len - 2);
+    return buf_append_text(event, "event: error\ndata: {\"sequence_number\":") &&
+           buf_printf(event, "%zu,\"error\":{", x->events) && buf_append_slice(event, inner) &&
+           buf_append_text(event, "},") && buf_append_slice(event, inner) &&
+           buf_append_text(event, "}\n\n");
+}
+
+static void answer_send_error_event(struct exchange *x, enum exchange_end end, struct slice json)
+{
     struct buf event;
-    buf_init(&event, ANSWER_ERROR_MAX);
-    x->error = openai_error_info(id)->name;
-    if (!buf_append_text(&event, "data: ") || !openai_error_write(&event, &error) ||
-        !buf_append_text(&event, "\n\n"))
+    buf_init(&event, 2 * EXCHANGE_HOLD_MAX + ANSWER_ERROR_MAX);
+    if (!answer_put_error_event(x, &event, json))
         answer_fail(x);
     else if (answer_body(x, buf_slice(&event)))
         answer_complete(x, end);
     buf_free(&event);
+}
+
+void answer_error_event(struct exchange *x, enum exchange_end end, enum openai_error_id id)
+{
+    struct openai_error error = {.id = id};
+    struct buf json;
+    buf_init(&json, ANSWER_ERROR_MAX);
+    x->error = openai_error_info(id)->name;
+    if (openai_error_write(&json, &error))
+        answer_send_error_event(x, end, buf_slice(&json));
+    else
+        answer_fail(x);
+    buf_free(&json);
+}
+
+/* JSON has no line end that could not be a blank. */
+void answer_upstream_error_event(struct exchange *x, enum exchange_end end, struct slice json)
+{
+    struct buf line;
+    buf_init(&line, EXCHANGE_HOLD_MAX);
+    buf_append_slice(&line, slice_trim(json));
+    for (size_t i = 0; i < line.len; i++)
+        if (strchr("\r\n", line.mem[line.start + i]) && line.mem[line.start + i])
+            line.mem[line.start + i] = ' ';
+    answer_send_error_event(x, end, buf_slice(&line));
+    buf_free(&line);
 }

@@ -19,21 +19,28 @@
 #include "sluice/http_request.h"
 #include "sluice/keys.h"
 #include "sluice/openai_error.h"
+#include "sluice/pool.h"
 #include "sluice/proxy.h"
 #include "sluice/request_fields.h"
+#include "sluice/retry.h"
 #include "sluice/sse.h"
 #include "sluice/transfer.h"
 #include "sluice/usage.h"
+
+#include <event2/event_struct.h>
 
 enum { DIAGNOSE_ID_MAX = 64, DIAGNOSE_STREAMS_MAX = 64 };
 
 enum {
     EXCHANGE_MEMORY_MAX = 512 * 1024,
-    EXCHANGE_ID_MAX = 128,      /* of a request id that a client chose */
+    EXCHANGE_ID_MAX = 128,         /* of a request id that a client chose */
     EXCHANGE_HEAD_MAX = 64 * 1024,
+    EXCHANGE_REPLAY_MAX = 64 * 1024, /* a body that is not looked into is held up to this size, then streamed */
+    EXCHANGE_BODY_HIGH = 256 * 1024, /* of a streamed body: above, the front server is held back */
+    EXCHANGE_BODY_LOW = 64 * 1024,
     EXCHANGE_HOLD_MAX = 64 * 1024, /* an answer up to this size is sent only when it is complete */
     EXCHANGE_EVENT_MAX = 4 * 1024 * 1024, /* one event of a stream; images come in events */
-    EXCHANGE_TAIL_SIZE = 4096   /* end of a larger answer in which usage is looked for */
+    EXCHANGE_TAIL_SIZE = 4096      /* end of a larger answer in which usage is looked for */
 };
 
 /* Why an exchange ended, for the log. */
@@ -50,6 +57,13 @@ enum exchange_end {
     EXCHANGE_FAILED           /* an error of Sluice's own */
 };
 
+/* How the request's body is taken. */
+enum exchange_body {
+    EXCHANGE_BODY_HELD,     /* JSON that is looked into, up to MAX_BODY_BYTES */
+    EXCHANGE_BODY_SMALL,    /* not looked into; held as long as it is small, so that it can be sent again */
+    EXCHANGE_BODY_STREAMED  /* of any size: passed on as it comes */
+};
+
 struct exchange {
     struct proxy *proxy;
     struct exchange *next, *prev;
@@ -58,18 +72,26 @@ struct exchange {
 
     struct http_request http;
     const char *request_id;
-    struct slice api_path; /* behind /v1 */
+    const char *cors_origin; /* the origin that the answer allows, or NULL */
+    struct slice api_path;   /* behind /v1 */
     const struct endpoint *endpoint;
     const struct client_key *key; /* NULL: not authenticated */
     struct request_fields fields;
-    struct buf body;
+    enum exchange_body body_mode;
+    struct buf body;         /* of a streamed body: what has not gone upstream */
     bool body_done;
     struct diagnosis *diagnosis; /* NULL: the request goes upstream */
 
+    /* The attempts upstream. What follows is of the present one. */
+    unsigned attempts;
+    struct event retry_timer;
+    bool has_slot;           /* upstream_index is in use in the pool */
+    size_t upstream_index;
     struct transfer *transfer;
     int upstream_status;
     int64_t upstream_length; /* of the body, -1: not said */
     const char *upstream_request_id;
+    struct retry_hints hints;
     struct buf head;         /* header lines of the answer */
     struct buf held;         /* body of an answer that is not yet sent, then its tail */
     bool streaming;          /* the upstream's answer is an event stream */
@@ -78,7 +100,11 @@ struct exchange {
     size_t events;           /* sent to the client */
     bool stream_ended;       /* the event that ends a stream was seen */
 
+    struct event keepalive_timer;
+    int64_t sent_us;         /* when the last byte of a stream was given out */
     int status;              /* of the answer; 0: none yet */
+    bool no_more_retries;    /* the client shall not try again what was tried often enough */
+    int64_t retry_after_us;  /* said with an error of Sluice's own; 0: nothing */
     bool answered;           /* the answer is complete */
     enum exchange_end end;
     const char *error;       /* name of the error that was answered, or NULL */
@@ -104,6 +130,7 @@ struct proxy {
     struct event_base *base;
     const struct config *config;
     const struct keys *keys;
+    struct pool *pool;
     struct fcgi_server *server;
     struct transfer_pool *transfers;
     struct exchange *exchanges;
@@ -123,6 +150,11 @@ struct proxy {
 /* route.c: where the request goes. Ends in authenticate_request() or an answer. */
 void route_request(struct exchange *x);
 
+/* cors.c: decides x->cors_origin; true where the request was a preflight and is answered. */
+bool cors_handle(struct exchange *x);
+/* The header lines that let a page of x->cors_origin read the answer. */
+bool cors_put_headers(const struct exchange *x, struct buf *head);
+
 /* authenticate.c: whose request it is. Ends in receive_begin() or an answer. */
 void authenticate_request(struct exchange *x);
 
@@ -138,24 +170,40 @@ void diagnose_piece(struct exchange *x, struct slice bytes);
 void diagnose_end(struct exchange *x);
 void diagnose_settle(struct exchange *x, enum fcgi_outcome outcome);
 
-/* upstream.c: the request goes upstream. */
+/* upstream.c: the request goes upstream, again where that helps. Its answer goes to relay.c. */
 void upstream_begin(struct exchange *x);
+void upstream_more_body(struct exchange *x); /* of a streamed body */
+void upstream_cancel(struct exchange *x);    /* ends the attempt and what waits for the next one */
+void upstream_drained(struct exchange *x);   /* the client has taken what it had been given */
 
 /* relay.c: what comes back. */
-extern const struct transfer_events relay_events;
-void relay_drained(struct exchange *x);
+void relay_begin(struct exchange *x); /* an attempt begins: nothing has come back */
+void relay_header(struct exchange *x, struct slice name, struct slice value);
+void relay_head(struct exchange *x, int status, int64_t length);
+bool relay_body(struct exchange *x, struct slice bytes); /* false: the upstream shall pause */
+void relay_end(struct exchange *x, enum transfer_result result, const char *detail);
+
+/* keepalive.c: comment lines for a stream that is silent. */
+void keepalive_start(struct exchange *x);
+void keepalive_stop(struct exchange *x);
 
 /* answer.c: every byte that goes to the client. */
 void answer_error(struct exchange *x, enum exchange_end end, const struct openai_error *error);
 void answer_error_id(struct exchange *x, enum exchange_end end, enum openai_error_id id);
-/* The body is longer than MAX_BODY_BYTES: size bytes so far. */
+/* 413 for a body of this many bytes, or more. */
 void answer_too_large(struct exchange *x, int64_t size);
+/* 503 with Retry-After. */
+void answer_unavailable(struct exchange *x, enum openai_error_id id, int64_t retry_after_us);
 void answer_json(struct exchange *x, int status, struct slice json);
 /* The head with the lines of x->head; length -1: none is said. */
 bool answer_head(struct exchange *x, int status, int64_t length);
 bool answer_body(struct exchange *x, struct slice bytes);
-/* An error in the middle of a stream, as an event. */
+/* The head of an event stream that Sluice begins by itself. */
+bool answer_stream_head(struct exchange *x);
+/* An error in the middle of a stream, as an event in the form of the endpoint. */
 void answer_error_event(struct exchange *x, enum exchange_end end, enum openai_error_id id);
+/* The same with the upstream's own error body. */
+void answer_upstream_error_event(struct exchange *x, enum exchange_end end, struct slice json);
 void answer_complete(struct exchange *x, enum exchange_end end);
 /* The answer breaks off: the front server must see it. */
 void answer_abort(struct exchange *x, enum exchange_end end);

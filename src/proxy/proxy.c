@@ -102,7 +102,6 @@ static void *proxy_on_begin(void *ctx, struct fcgi_request *r)
     x->fcgi = r;
     x->started_us = clock_monotonic_us();
     arena_init(&x->memory, EXCHANGE_MEMORY_MAX);
-    buf_init(&x->body, (size_t)p->config->max_body_bytes);
     buf_init(&x->head, EXCHANGE_HEAD_MAX);
     buf_init(&x->held, EXCHANGE_HOLD_MAX);
     proxy_link(p, x);
@@ -134,7 +133,7 @@ static void proxy_on_body_late(void *user)
 static void proxy_on_drained(void *user)
 {
     if (user)
-        relay_drained(user);
+        upstream_drained(user);
 }
 
 /* ---- the end ------------------------------------------------------------------------------------------------ */
@@ -215,10 +214,10 @@ void proxy_set_limit(struct proxy *p, int64_t requests, void (*fn)(void *ctx), v
 void proxy_end_all(struct proxy *p)
 {
     for (struct exchange *x = p->exchanges; x; x = x->next) {
-        transfer_cancel(&x->transfer);
+        upstream_cancel(x);
         if (x->status == 0)
             answer_error_id(x, EXCHANGE_DRAINED, OPENAI_ERROR_DRAINING);
-        else if (x->streaming)
+        else if (!x->flowing)
             answer_error_event(x, EXCHANGE_DRAINED, OPENAI_ERROR_DRAINING);
         else
             answer_abort(x, EXCHANGE_DRAINED);
@@ -234,7 +233,7 @@ static const struct fcgi_events proxy_fcgi_events = {proxy_on_begin,     proxy_o
                                                      proxy_on_body_late, proxy_on_drained, proxy_on_done};
 
 struct proxy *proxy_new(struct event_base *base, int listen_fd, const struct config *config,
-                        const struct keys *keys, size_t max_requests)
+                        const struct keys *keys, struct pool_shared *health, size_t max_requests)
 {
     struct fcgi_limits limits = {
         .head_us = PROXY_HEAD_SECONDS * (int64_t)CLOCK_US_PER_SECOND,
@@ -252,8 +251,9 @@ struct proxy *proxy_new(struct event_base *base, int listen_fd, const struct con
     p->max_active = max_requests;
     p->idle_event = event_new(base, -1, 0, proxy_on_idle, p);
     p->transfers = transfer_pool_new(base);
+    p->pool = pool_new(keys, health, config->upstream_breaker_us);
     p->server = fcgi_server_new(base, listen_fd, &proxy_fcgi_events, &limits, p);
-    if (!p->idle_event || !p->transfers || !p->server)
+    if (!p->idle_event || !p->transfers || !p->pool || !p->server)
         proxy_free(&p);
     return p;
 }
@@ -267,6 +267,7 @@ void proxy_free(struct proxy **proxy)
     p->on_idle = NULL;
     fcgi_server_free(&p->server);
     transfer_pool_free(&p->transfers);
+    pool_free(&p->pool);
     if (p->idle_event)
         event_free(p->idle_event);
     free(p);

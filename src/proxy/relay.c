@@ -12,9 +12,19 @@
 
 /* ---- the head ----------------------------------------------------------------------------------------------- */
 
-static void relay_on_header(void *user, struct slice name, struct slice value)
+void relay_begin(struct exchange *x)
 {
-    struct exchange *x = user;
+    sse_free(&x->sse);
+    buf_clear(&x->head);
+    buf_clear(&x->held);
+    x->upstream_status = 0;
+    x->upstream_length = -1;
+    x->upstream_request_id = NULL;
+    x->streaming = false;
+}
+
+void relay_header(struct exchange *x, struct slice name, struct slice value)
+{
     if (slice_equals_nocase(name, SLICE_LITERAL("x-request-id")))
         x->upstream_request_id = arena_copy(&x->memory, slice_take(value, EXCHANGE_ID_MAX));
     if (slice_equals_nocase(name, SLICE_LITERAL("content-type")))
@@ -23,9 +33,8 @@ static void relay_on_header(void *user, struct slice name, struct slice value)
         http_response_header(&x->head, name, value);
 }
 
-static void relay_on_head(void *user, int status, int64_t length)
+void relay_head(struct exchange *x, int status, int64_t length)
 {
-    struct exchange *x = user;
     x->upstream_status = status;
     x->upstream_length = length;
     x->upstream_head_us = clock_monotonic_us();
@@ -44,14 +53,38 @@ static bool relay_contains(struct slice haystack, const char *needle)
     return haystack.len > 0 && memmem(haystack.ptr, haystack.len, needle, strlen(needle));
 }
 
-/* A stream is whole when its last choice has a finish reason, or "[DONE]" came, or an error ended it. */
-static void relay_look_at_event(struct exchange *x, struct slice data)
+static bool relay_is_last_choice_event(struct slice data)
 {
-    if (slice_equals_text(data, "[DONE]") || relay_contains(data, "\"finish_reason\":\"") ||
-        relay_contains(data, "\"finish_reason\": \"") || slice_starts_with(data, SLICE_LITERAL("{\"error\"")))
-        x->stream_ended = true;
-    if (relay_contains(data, "\"usage\""))
-        usage_find(data, &x->usage);
+    return slice_equals_text(data, "[DONE]") || relay_contains(data, "\"finish_reason\":\"") ||
+           relay_contains(data, "\"finish_reason\": \"") || slice_starts_with(data, SLICE_LITERAL("{\"error\""));
+}
+
+static bool relay_is_last_response_event(struct slice type)
+{
+    return slice_equals_text(type, "response.completed") || slice_equals_text(type, "response.incomplete") ||
+           slice_equals_text(type, "response.failed") || slice_equals_text(type, "error");
+}
+
+/* Whether this event may be a stream's last one. A stream of an unknown kind ends when the upstream ends it. */
+static bool relay_is_last_event(const struct exchange *x, const struct sse_event *event)
+{
+    switch (x->endpoint->stream) {
+    case ENDPOINT_STREAM_CHOICES:
+        return relay_is_last_choice_event(event->data);
+    case ENDPOINT_STREAM_RESPONSES:
+        return relay_is_last_response_event(event->type);
+    case ENDPOINT_STREAM_OTHER:
+        break;
+    }
+    return true;
+}
+
+static void relay_look_at_event(struct exchange *x, const struct sse_event *event)
+{
+    if (!x->stream_ended)
+        x->stream_ended = relay_is_last_event(x, event);
+    if (relay_contains(event->data, "\"usage\""))
+        usage_find(event->data, &x->usage);
 }
 
 static bool relay_on_event(void *ctx, const struct sse_event *event)
@@ -61,15 +94,16 @@ static bool relay_on_event(void *ctx, const struct sse_event *event)
         return false;
     if (event->has_data) {
         x->events++;
-        relay_look_at_event(x, event->data);
+        relay_look_at_event(x, event);
     }
+    x->sent_us = clock_monotonic_us();
     return answer_body(x, event->raw);
 }
 
 static bool relay_stream_piece(struct exchange *x, struct slice bytes)
 {
     if (!sse_feed(&x->sse, bytes, relay_on_event, x) && !x->answered) {
-        transfer_cancel(&x->transfer);
+        upstream_cancel(x);
         answer_error_event(x, EXCHANGE_CUT, OPENAI_ERROR_UPSTREAM_GARBAGE);
         return true;
     }
@@ -113,6 +147,8 @@ static bool relay_plain_piece(struct exchange *x, struct slice bytes)
 {
     if (!x->flowing && buf_append_slice(&x->held, bytes))
         return true;
+    if (x->status != 0 && !x->flowing)
+        return true; /* comment lines have begun a stream: what does not fit an event is not said */
     if (!x->flowing && !relay_start_flowing(x))
         return true;
     if (!answer_body(x, bytes))
@@ -121,18 +157,11 @@ static bool relay_plain_piece(struct exchange *x, struct slice bytes)
     return fcgi_request_pending(x->fcgi) <= FCGI_HIGH_WATER;
 }
 
-static bool relay_on_body(void *user, struct slice bytes)
+bool relay_body(struct exchange *x, struct slice bytes)
 {
-    struct exchange *x = user;
     if (x->answered || x->upstream_status == 401)
         return true;
     return x->streaming ? relay_stream_piece(x, bytes) : relay_plain_piece(x, bytes);
-}
-
-void relay_drained(struct exchange *x)
-{
-    if (x->transfer)
-        transfer_resume(x->transfer);
 }
 
 /* ---- the end ------------------------------------------------------------------------------------------------ */
@@ -169,7 +198,7 @@ static void relay_fail(struct exchange *x, enum transfer_result result, const ch
     x->detail = detail && *detail ? arena_copy(&x->memory, slice_from_text(detail)) : NULL;
     if (x->status == 0)
         answer_error_id(x, EXCHANGE_UPSTREAM_FAILED, id);
-    else if (x->streaming)
+    else if (!x->flowing)
         answer_error_event(x, EXCHANGE_CUT, id);
     else {
         x->error = openai_error_info(id)->name;
@@ -180,12 +209,21 @@ static void relay_fail(struct exchange *x, enum transfer_result result, const ch
 static void relay_finish_plain(struct exchange *x)
 {
     bool bodiless = x->upstream_status == 204 || x->upstream_status == 304;
+    bool head_only = slice_equals_text(x->http.method, "HEAD");
     usage_find(buf_slice(&x->held), &x->usage);
-    if (!x->flowing &&
-        (!answer_head(x, x->upstream_status, bodiless ? -1 : (int64_t)x->held.len) ||
-         !answer_body(x, buf_slice(&x->held))))
+    if (x->flowing) {
+        answer_complete(x, EXCHANGE_COMPLETE);
         return;
-    answer_complete(x, EXCHANGE_COMPLETE);
+    }
+    if (x->status != 0) {
+        answer_upstream_error_event(x, EXCHANGE_COMPLETE, buf_slice(&x->held));
+        return;
+    }
+    int64_t length = head_only ? x->upstream_length : (int64_t)x->held.len;
+    if (x->no_more_retries)
+        http_response_header(&x->head, SLICE_LITERAL("x-should-retry"), SLICE_LITERAL("false"));
+    if (answer_head(x, x->upstream_status, bodiless ? -1 : length) && answer_body(x, buf_slice(&x->held)))
+        answer_complete(x, EXCHANGE_COMPLETE);
 }
 
 static void relay_finish_stream(struct exchange *x)
@@ -205,11 +243,8 @@ static void relay_refuse_upstream_key(struct exchange *x)
     answer_error_id(x, EXCHANGE_UPSTREAM_FAILED, OPENAI_ERROR_UPSTREAM_KEY);
 }
 
-static void relay_on_done(void *user, enum transfer_result result, const char *detail)
+void relay_end(struct exchange *x, enum transfer_result result, const char *detail)
 {
-    struct exchange *x = user;
-    x->transfer = NULL;
-    x->upstream_done_us = clock_monotonic_us();
     if (x->answered)
         return;
     if (x->upstream_status == 401)
@@ -223,5 +258,3 @@ static void relay_on_done(void *user, enum transfer_result result, const char *d
     else
         relay_finish_plain(x);
 }
-
-const struct transfer_events relay_events = {relay_on_header, relay_on_head, relay_on_body, relay_on_done};

@@ -58,6 +58,18 @@ static void route_health(struct exchange *x)
     answer_json(x, 200, SLICE_LITERAL("{\"status\":\"healthy\",\"redis_connected\":false}"));
 }
 
+/* What is never passed on, whoever asks. */
+static bool route_is_closed(struct exchange *x)
+{
+    bool websocket = endpoint_is_websocket(x->api_path) ||
+                     slice_equals_nocase(http_request_variable(&x->http, "HTTP_UPGRADE"), SLICE_LITERAL("websocket"));
+    if (websocket)
+        route_refuse(x, OPENAI_ERROR_WEBSOCKET);
+    else if (endpoint_is_admin(x->api_path) && !x->proxy->config->allow_admin_api)
+        route_refuse(x, OPENAI_ERROR_ADMIN);
+    return x->answered;
+}
+
 void route_request(struct exchange *x)
 {
     bool in_base, in_api;
@@ -67,8 +79,8 @@ void route_request(struct exchange *x)
         return;
     }
     x->api_path = route_strip(path, SLICE_LITERAL("/v1"), &in_api);
-    if (!in_base || !in_api || route_has_dot_segments(x->api_path))
+    if (!in_base || !in_api || x->api_path.len < 2 || route_has_dot_segments(x->api_path))
         route_refuse(x, OPENAI_ERROR_UNKNOWN_URL);
-    else
+    else if (!cors_handle(x) && !route_is_closed(x))
         authenticate_request(x);
 }

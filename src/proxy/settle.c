@@ -74,6 +74,8 @@ static void settle_put_request(struct buf *line, const struct exchange *x)
         settle_put_text(line, "key", x->key->fingerprint);
     json_put_member_string(line, "method", x->http.method);
     json_put_member_string(line, "path", slice_take(x->http.path, 512));
+    if (x->endpoint)
+        settle_put_text(line, "endpoint", x->endpoint->name);
     settle_put_text(line, "model", x->fields.model);
     json_put_member_bool(line, "stream", x->fields.stream);
 }
@@ -107,6 +109,8 @@ static void settle_log(const struct exchange *x, enum exchange_end end)
     settle_put_text(line, "detail", x->detail);
     if (x->upstream_status)
         json_put_member_int(line, "upstream_status", x->upstream_status);
+    if (x->attempts > 0)
+        json_put_member_int(line, "attempts", x->attempts);
     json_put_member_int(line, "bytes_in", (int64_t)x->bytes_in);
     json_put_member_int(line, "bytes_out", (int64_t)x->bytes_out);
     if (x->streaming)

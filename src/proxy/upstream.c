@@ -1,7 +1,10 @@
 /*
- * The request goes upstream: its URL, its headers, the client's own bytes as its body.
+ * The request goes upstream: its URL, its headers, the client's own bytes as its body; and again, where an attempt
+ * failed in a way that another may mend.
  *
- * Headers are passed by an allow list. The client's Authorization is never among them.
+ * A retry is made only before the first byte of an answer has gone to the client, while the client is there, within
+ * a total time, and never for a body that was streamed and cannot be sent again. Headers are passed by an allow list.
+ * The client's Authorization is never among them.
  */
 #include "exchange.h"
 
@@ -10,13 +13,15 @@
 #include <ctype.h>
 #include <stdio.h>
 
-enum { UPSTREAM_HEADERS_MAX = 48 };
+enum { UPSTREAM_HEADERS_MAX = 48, UPSTREAM_REST_US = 5 * CLOCK_US_PER_SECOND };
+
+/* ---- the request's form ------------------------------------------------------------------------------------- */
 
 /* By their CGI names; one that ends in '*' stands for all that begin so. */
 static const char *const upstream_passed[] = {
-    "CONTENT_TYPE",       "HTTP_ACCEPT",          "HTTP_ACCEPT_LANGUAGE",     "HTTP_USER_AGENT",
-    "HTTP_OPENAI_*",      "HTTP_IDEMPOTENCY_KEY", "HTTP_X_STAINLESS_*",       "HTTP_TRACEPARENT",
-    "HTTP_TRACESTATE",    "HTTP_X_CLIENT_REQUEST_ID",
+    "CONTENT_TYPE",    "HTTP_ACCEPT",     "HTTP_ACCEPT_LANGUAGE",     "HTTP_USER_AGENT",    "HTTP_OPENAI_*",
+    "HTTP_RANGE",      "HTTP_IF_*",       "HTTP_IDEMPOTENCY_KEY",     "HTTP_X_STAINLESS_*", "HTTP_TRACEPARENT",
+    "HTTP_TRACESTATE", "HTTP_X_CLIENT_REQUEST_ID",
 };
 
 struct upstream_headers {
@@ -73,21 +78,22 @@ static const char *upstream_header_line(struct arena *memory, struct slice name,
     return line;
 }
 
-static void upstream_add_clients(struct upstream_headers *h, const struct exchange *x)
+static void upstream_add_clients(struct upstream_headers *h, const struct exchange *x,
+                                 const struct upstream_key *key)
 {
     for (const char *const *v = x->http.vars; *v; v++) {
         const char *equals = strchr(*v, '=');
         if (!equals || equals[1] == '\0')
             continue;
         struct slice name = slice_make(*v, (size_t)(equals - *v));
-        if (upstream_passes(x->key->upstream, name))
+        if (upstream_passes(key, name))
             upstream_add(h, upstream_header_line(h->memory, name, slice_from_text(equals + 1)));
     }
 }
 
-static void upstream_fill_headers(struct upstream_headers *h, const struct exchange *x)
+static void upstream_fill_headers(struct upstream_headers *h, const struct exchange *x,
+                                  const struct upstream_key *key)
 {
-    const struct upstream_key *key = x->key->upstream;
     upstream_add(h, key->authorization);
     if (key->organization)
         upstream_add(h, key->organization);
@@ -95,8 +101,8 @@ static void upstream_fill_headers(struct upstream_headers *h, const struct excha
         upstream_add(h, key->project);
     upstream_add(h, upstream_header_line(h->memory, SLICE_LITERAL("X_REQUEST_ID"), slice_from_text(x->request_id)));
     if (x->http.content_type.len == 0)
-        upstream_add(h, "Content-Type: application/json");
-    upstream_add_clients(h, x);
+        upstream_add(h, x->body_mode == EXCHANGE_BODY_HELD ? "Content-Type: application/json" : "Content-Type:");
+    upstream_add_clients(h, x, key);
 }
 
 /* OPENAI_BASE_URL takes the place of …/v1; path and query stay as the client sent them. */
@@ -111,21 +117,228 @@ static const char *upstream_url(struct exchange *x)
     return url;
 }
 
-void upstream_begin(struct exchange *x)
+/* A method that has a body by its nature says so even where the body is empty. */
+static struct slice upstream_body(const struct exchange *x)
+{
+    bool bodiless = slice_equals_text(x->http.method, "GET") || slice_equals_text(x->http.method, "HEAD") ||
+                    slice_equals_text(x->http.method, "DELETE") || slice_equals_text(x->http.method, "OPTIONS");
+    if (x->body.len == 0)
+        return bodiless ? (struct slice){NULL, 0} : (struct slice){"", 0};
+    return buf_slice(&x->body);
+}
+
+/* ---- what an attempt's end means ---------------------------------------------------------------------------- */
+
+static bool upstream_status_is_failure(int status)
+{
+    return status == 500 || status == 502 || status == 503 || status == 504 || status == 529;
+}
+
+static enum pool_outcome upstream_outcome(const struct exchange *x, enum transfer_result result)
+{
+    if (x->upstream_status == 401)
+        return POOL_REJECTED;
+    if (x->upstream_status == 429)
+        return POOL_LIMITED;
+    if (upstream_status_is_failure(x->upstream_status) || (result != TRANSFER_OK && x->upstream_status == 0))
+        return POOL_FAILED;
+    return POOL_SUCCEEDED;
+}
+
+static void upstream_release(struct exchange *x, enum pool_outcome outcome)
+{
+    int64_t rest = x->hints.after_us >= 0 ? x->hints.after_us : x->hints.reset_us;
+    if (!x->has_slot)
+        return;
+    x->has_slot = false;
+    pool_report(x->proxy->pool, x->key, x->upstream_index, outcome, rest >= 0 ? rest : UPSTREAM_REST_US);
+}
+
+static bool upstream_failed_before_an_answer(enum transfer_result result)
+{
+    return result == TRANSFER_UNREACHABLE || result == TRANSFER_CONNECT_TIMEOUT || result == TRANSFER_CUT;
+}
+
+static bool upstream_quota_is_used_up(const struct exchange *x)
+{
+    static const char code[] = "\"insufficient_quota\"";
+    return x->upstream_status == 429 && x->held.len > 0 &&
+           memmem(buf_data(&x->held), x->held.len, code, sizeof code - 1);
+}
+
+/* Whether another attempt may mend it, whatever the time. A key that was rejected is worth one where there is
+ * another key. */
+static bool upstream_is_retryable(const struct exchange *x, enum transfer_result result)
+{
+    if (result != TRANSFER_OK)
+        return upstream_failed_before_an_answer(result);
+    if (x->hints.should_retry >= 0)
+        return x->hints.should_retry == 1;
+    if (x->upstream_status == 401)
+        return x->key->count > 1;
+    return retry_status_is_retryable(x->upstream_status) && !upstream_quota_is_used_up(x);
+}
+
+static bool upstream_may_try_again(const struct exchange *x)
+{
+    return x->status == 0 && !x->flowing && !x->answered && x->body_mode != EXCHANGE_BODY_STREAMED &&
+           !x->proxy->draining;
+}
+
+/* The pause before the next attempt; -1: there is none. */
+static int64_t upstream_pause(struct exchange *x, enum transfer_result result)
 {
     const struct config *c = x->proxy->config;
+    uint32_t random = 0;
+    if (!upstream_is_retryable(x, result) || !upstream_may_try_again(x))
+        return -1;
+    if (x->attempts > c->upstream_max_retries) {
+        x->no_more_retries = x->attempts > 1;
+        return -1;
+    }
+    if (!digest_random(&random, sizeof random))
+        random = UINT32_MAX / 2;
+    int64_t pause = retry_pause_us(c->upstream_retry_base_us, x->attempts, random);
+    bool another_key = (x->upstream_status == 429 || x->upstream_status == 401) && x->key->count > 1;
+    if (x->hints.after_us >= 0 && !another_key)
+        pause = x->hints.after_us;
+    if (x->hints.after_us > c->upstream_max_retry_after_us && !another_key)
+        return -1;
+    return clock_monotonic_us() + pause > x->started_us + c->upstream_retry_us ? -1 : pause;
+}
+
+/* ---- an attempt --------------------------------------------------------------------------------------------- */
+
+static void upstream_on_header(void *user, struct slice name, struct slice value)
+{
+    struct exchange *x = user;
+    retry_hints_take(&x->hints, name, value, clock_wall_us() / CLOCK_US_PER_SECOND);
+    relay_header(x, name, value);
+}
+
+static void upstream_on_head(void *user, int status, int64_t length)
+{
+    relay_head(user, status, length);
+}
+
+static bool upstream_on_body(void *user, struct slice bytes)
+{
+    return relay_body(user, bytes);
+}
+
+static void upstream_on_done(void *user, enum transfer_result result, const char *detail)
+{
+    struct exchange *x = user;
+    x->transfer = NULL;
+    x->upstream_done_us = clock_monotonic_us();
+    upstream_release(x, upstream_outcome(x, result));
+    int64_t pause = upstream_pause(x, result);
+    if (pause < 0) {
+        relay_end(x, result, detail);
+        return;
+    }
+    struct timeval after = {pause / CLOCK_US_PER_SECOND, pause % CLOCK_US_PER_SECOND};
+    event_add(&x->retry_timer, &after);
+}
+
+/* Gives libcurl what has come of a streamed body, and lets more come. */
+static size_t upstream_on_read(void *user, char *to, size_t size)
+{
+    struct exchange *x = user;
+    size_t n = x->body.len < size ? x->body.len : size;
+    if (n == 0)
+        return x->body_done ? 0 : TRANSFER_READ_LATER;
+    memcpy(to, buf_data(&x->body), n);
+    buf_consume(&x->body, n);
+    if (x->body.len < EXCHANGE_BODY_LOW)
+        fcgi_request_resume_body(x->fcgi);
+    return n;
+}
+
+static const struct transfer_events upstream_events = {upstream_on_header, upstream_on_head, upstream_on_body,
+                                                       upstream_on_done, upstream_on_read};
+
+static bool upstream_start(struct exchange *x)
+{
+    const struct config *c = x->proxy->config;
+    const struct upstream_key *key = keys_upstream(x->proxy->keys, x->upstream_index);
     struct upstream_headers headers = {.memory = &x->memory};
-    upstream_fill_headers(&headers, x);
+    upstream_fill_headers(&headers, x, key);
+    bool streamed = x->body_mode == EXCHANGE_BODY_STREAMED;
     struct transfer_request request = {
-        .method = "POST",
+        .method = arena_copy(&x->memory, x->http.method),
         .url = upstream_url(x),
         .headers = headers.lines,
-        .body = buf_slice(&x->body),
+        .body = streamed ? (struct slice){NULL, 0} : upstream_body(x),
+        .streamed = streamed,
+        .length = x->http.content_length,
+        .http2 = c->upstream_http2 && x->body_mode == EXCHANGE_BODY_HELD && !x->fields.stream,
         .limits = {c->upstream_connect_us, c->upstream_first_byte_us, c->upstream_idle_us, c->upstream_total_us},
     };
     x->upstream_started_us = clock_monotonic_us();
-    if (request.url && !headers.full)
-        x->transfer = transfer_start(x->proxy->transfers, &request, &relay_events, x);
-    if (!x->transfer)
-        answer_error_id(x, EXCHANGE_FAILED, OPENAI_ERROR_INTERNAL);
+    if (request.method && request.url && !headers.full)
+        x->transfer = transfer_start(x->proxy->transfers, &request, &upstream_events, x);
+    return x->transfer != NULL;
+}
+
+static void upstream_refuse(struct exchange *x, const struct pool_choice *choice)
+{
+    if (choice->refusal == POOL_REFUSED_DISABLED)
+        answer_error_id(x, EXCHANGE_UPSTREAM_FAILED, OPENAI_ERROR_UPSTREAM_KEY);
+    else
+        answer_unavailable(x, OPENAI_ERROR_UPSTREAM_OPEN, choice->retry_after_us);
+}
+
+static void upstream_attempt(struct exchange *x)
+{
+    struct pool_choice choice = pool_choose(x->proxy->pool, x->key);
+    if (!choice.chosen) {
+        upstream_refuse(x, &choice);
+        return;
+    }
+    x->has_slot = true;
+    x->upstream_index = choice.index;
+    x->attempts++;
+    retry_hints_init(&x->hints);
+    relay_begin(x);
+    if (upstream_start(x))
+        return;
+    upstream_release(x, POOL_UNKNOWN);
+    answer_error_id(x, EXCHANGE_FAILED, OPENAI_ERROR_INTERNAL);
+}
+
+static void upstream_on_retry(evutil_socket_t fd, short what, void *arg)
+{
+    struct exchange *x = arg;
+    (void)fd;
+    (void)what;
+    if (!x->answered)
+        upstream_attempt(x);
+}
+
+void upstream_begin(struct exchange *x)
+{
+    event_assign(&x->retry_timer, x->proxy->base, -1, 0, upstream_on_retry, x);
+    keepalive_start(x);
+    upstream_attempt(x);
+}
+
+void upstream_more_body(struct exchange *x)
+{
+    if (x->transfer)
+        transfer_send_more(x->transfer);
+}
+
+void upstream_drained(struct exchange *x)
+{
+    if (x->transfer)
+        transfer_resume(x->transfer);
+}
+
+void upstream_cancel(struct exchange *x)
+{
+    transfer_cancel(&x->transfer);
+    upstream_release(x, POOL_UNKNOWN);
+    if (event_initialized(&x->retry_timer))
+        event_del(&x->retry_timer);
 }

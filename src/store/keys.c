@@ -11,7 +11,7 @@
 #include <stdlib.h>
 
 struct keys {
-    struct client_key *slots; /* upstream NULL: empty */
+    struct client_key *slots; /* count 0: empty */
     size_t mask;              /* slots - 1, a power of two less one */
     size_t count;
     struct upstream_key *upstreams;
@@ -29,7 +29,7 @@ static size_t keys_place(const struct keys *k, const struct digest *d)
 static struct client_key *keys_slot(const struct keys *k, const struct digest *d)
 {
     for (size_t i = keys_place(k, d);; i = (i + 1) & k->mask)
-        if (!k->slots[i].upstream || digest_equals(&k->slots[i].digest, d))
+        if (k->slots[i].count == 0 || digest_equals(&k->slots[i].digest, d))
             return &k->slots[i];
 }
 
@@ -42,13 +42,13 @@ static bool keys_fingerprint(struct slice secret, struct digest *d, char out[KEY
 }
 
 /* The first mapping of a key wins, so that the explicit ones are added first. */
-static bool keys_add(struct keys *k, const char *secret, const struct upstream_key *upstream)
+static bool keys_add(struct keys *k, const char *secret, size_t first, size_t count)
 {
-    struct client_key key = {.upstream = upstream};
+    struct client_key key = {.first = first, .count = count};
     if (!keys_fingerprint(slice_from_text(secret), &key.digest, key.fingerprint))
         return false;
     struct client_key *slot = keys_slot(k, &key.digest);
-    if (slot->upstream)
+    if (slot->count > 0)
         return true;
     *slot = key;
     k->count++;
@@ -61,8 +61,7 @@ static char *keys_header(const char *prefix, const char *value)
     return asprintf(&line, "%s%s", prefix, value) < 0 ? NULL : line;
 }
 
-static const struct upstream_key *keys_add_upstream(struct keys *k, const char *secret, const char *organization,
-                                                    const char *project)
+static bool keys_add_upstream(struct keys *k, const char *secret, const char *organization, const char *project)
 {
     struct upstream_key *u = &k->upstreams[k->upstream_count++];
     struct digest ignored;
@@ -70,24 +69,30 @@ static const struct upstream_key *keys_add_upstream(struct keys *k, const char *
     u->organization = organization ? keys_header("OpenAI-Organization: ", organization) : NULL;
     u->project = project ? keys_header("OpenAI-Project: ", project) : NULL;
     bool ok = u->authorization && (!organization || u->organization) && (!project || u->project);
-    return ok && keys_fingerprint(slice_from_text(secret), &ignored, u->fingerprint) ? u : NULL;
+    return ok && keys_fingerprint(slice_from_text(secret), &ignored, u->fingerprint);
 }
 
-static bool keys_fill(struct keys *k, const struct config *c)
+static bool keys_fill_mapped(struct keys *k, const struct config_mappings *mappings)
 {
-    for (size_t i = 0; i < c->api_key_mapping.count; i++) {
-        const struct config_mapping *m = &c->api_key_mapping.items[i];
-        const struct upstream_key *u = keys_add_upstream(k, m->api_key, m->organization, m->project);
-        if (!u || !keys_add(k, m->client_key, u))
+    for (size_t i = 0; i < mappings->count; i++) {
+        const struct config_mapping *m = &mappings->items[i];
+        size_t index = k->upstream_count;
+        if (!keys_add_upstream(k, m->api_key, m->organization, m->project) || !keys_add(k, m->client_key, index, 1))
             return false;
     }
-    if (c->openai_api_keys.count == 0)
-        return true;
-    const struct upstream_key *shared = keys_add_upstream(k, c->openai_api_keys.items[0], NULL, NULL);
-    for (size_t i = 0; shared && i < c->client_api_keys.count; i++)
-        if (!keys_add(k, c->client_api_keys.items[i], shared))
+    return true;
+}
+
+static bool keys_fill_shared(struct keys *k, const struct config *c)
+{
+    size_t first = k->upstream_count, count = c->openai_api_keys.count;
+    for (size_t i = 0; i < count; i++)
+        if (!keys_add_upstream(k, c->openai_api_keys.items[i], NULL, NULL))
             return false;
-    return shared != NULL;
+    for (size_t i = 0; count > 0 && i < c->client_api_keys.count; i++)
+        if (!keys_add(k, c->client_api_keys.items[i], first, count))
+            return false;
+    return true;
 }
 
 struct keys *keys_new(const struct config *c)
@@ -100,8 +105,8 @@ struct keys *keys_new(const struct config *c)
         slots *= 2;
     k->mask = slots - 1;
     k->slots = calloc(slots, sizeof *k->slots);
-    k->upstreams = calloc(c->api_key_mapping.count + 1, sizeof *k->upstreams);
-    if (!k->slots || !k->upstreams || !keys_fill(k, c))
+    k->upstreams = calloc(c->api_key_mapping.count + c->openai_api_keys.count + 1, sizeof *k->upstreams);
+    if (!k->slots || !k->upstreams || !keys_fill_mapped(k, &c->api_key_mapping) || !keys_fill_shared(k, c))
         keys_free(&k);
     return k;
 }
@@ -130,11 +135,21 @@ size_t keys_count(const struct keys *k)
     return k->count;
 }
 
+size_t keys_upstream_count(const struct keys *k)
+{
+    return k->upstream_count;
+}
+
+const struct upstream_key *keys_upstream(const struct keys *k, size_t index)
+{
+    return &k->upstreams[index];
+}
+
 const struct client_key *keys_find(const struct keys *k, struct slice secret)
 {
     struct digest d;
     if (!digest_sha256(secret, &d))
         return NULL;
     const struct client_key *slot = keys_slot(k, &d);
-    return slot->upstream ? slot : NULL;
+    return slot->count > 0 ? slot : NULL;
 }

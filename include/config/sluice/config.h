@@ -77,6 +77,17 @@ struct config {
     int64_t upstream_first_byte_us;
     int64_t upstream_idle_us;
     int64_t upstream_total_us;
+    int64_t upstream_max_retries;
+    int64_t upstream_retry_base_us;
+    int64_t upstream_retry_us; /* no retry later than this after the request's beginning */
+    int64_t upstream_max_retry_after_us;
+    int64_t upstream_breaker_us;
+    bool upstream_http2;
+
+    int64_t stream_keepalive_us; /* 0: none */
+    bool validate;
+    bool allow_admin_api;
+    struct config_list cors_allow_origins;
 
     /* Accepted, checked and printed, but nothing acts on them yet. */
     int64_t rate_limit_requests_per_minute;

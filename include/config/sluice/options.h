@@ -25,7 +25,8 @@ enum option_type {
     OPTION_MODE, /* of a file, in octal */
     OPTION_PREFIX, /* of a URL's path: empty, or /… without a slash at its end */
     OPTION_ADDRESS,
-    OPTION_KEY_LIST, /* commas */
+    OPTION_LIST,     /* words, separated by commas */
+    OPTION_KEY_LIST, /* the same, of keys */
     OPTION_KEY_MAP,  /* a JSON object: client key → key, or {"key", "organization", "project"} */
 };
 
@@ -58,7 +59,7 @@ struct option {
 const struct option *options_at(size_t index);
 
 /* Number of rows, as a constant for arrays beside the table. */
-enum { OPTIONS_COUNT = 25 };
+enum { OPTIONS_COUNT = 35 };
 
 /* The index of the option with exactly this name, or OPTIONS_COUNT. */
 size_t options_find(struct slice name);

@@ -12,6 +12,7 @@
 #include "sluice/config.h"
 #include "sluice/handover.h"
 #include "sluice/keys.h"
+#include "sluice/pool.h"
 
 #include <sys/types.h>
 
@@ -22,6 +23,7 @@ enum { DAEMON_EXIT_OK = 0, DAEMON_EXIT_FAILED = 1, DAEMON_EXIT_USAGE = 2 };
 struct settings {
     struct config config;
     struct keys *keys;
+    struct pool_shared *health; /* of the upstream keys, for all workers */
 };
 
 /* Where a configuration comes from; the same at start and at each reload. */

@@ -45,6 +45,7 @@ struct fcgi_events {
 
 enum {
     FCGI_HEAD_MAX = 128 * 1024, /* bytes of all PARAMS; beyond, the head arrives empty: see below */
+    FCGI_RECORD_CONTENT_MAX = 65535, /* bytes that one call of body() can bring */
     FCGI_PARAMS_MAX = 1000,     /* variables in one request */
     FCGI_HIGH_WATER = 128 * 1024,
     FCGI_LOW_WATER = 32 * 1024,

@@ -34,7 +34,7 @@ const char *transfer_result_name(enum transfer_result result);
 
 struct transfer_limits {
     int64_t connect_us;
-    int64_t first_byte_us; /* from the start to the answer's head */
+    int64_t first_byte_us; /* from the start, or the last piece of a streamed body, to the answer's head */
     int64_t idle_us;
     int64_t total_us;
 };
@@ -47,13 +47,22 @@ struct transfer_events {
     /* A piece of the body. False: hold back after this piece until transfer_resume(). */
     bool (*body)(void *user, struct slice bytes);
     void (*done)(void *user, enum transfer_result result, const char *detail);
+    /* More of a streamed body: up to size bytes to to, and how many; 0: it has ended; TRANSFER_READ_LATER: none now,
+     * until transfer_send_more(); TRANSFER_READ_FAILED ends the transfer. NULL where no body is streamed. */
+    size_t (*read)(void *user, char *to, size_t size);
 };
+
+#define TRANSFER_READ_LATER ((size_t)-1)
+#define TRANSFER_READ_FAILED ((size_t)-2)
 
 struct transfer_request {
     const char *method;
     const char *url;
     const char *const *headers; /* "Name: value", NULL at the end; copied */
     struct slice body;          /* must live until the transfer has ended; empty with a NULL pointer: none */
+    bool streamed;              /* the body comes from read() instead; it cannot be sent twice */
+    int64_t length;             /* of a streamed body; -1: not known, it is sent in chunks */
+    bool http2;                 /* by ALPN, where the upstream has it */
     struct transfer_limits limits;
 };
 
@@ -76,5 +85,8 @@ void transfer_cancel(struct transfer **t);
 
 /* Goes on after body() said false. May call body() before it returns. */
 void transfer_resume(struct transfer *t);
+
+/* Goes on after read() said TRANSFER_READ_LATER. May call read() before it returns. */
+void transfer_send_more(struct transfer *t);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * Who may ask, and with which upstream key.
+ * Who may ask, and with which upstream keys.
  *
  * Client keys are held as SHA-256 digests only. What logs and metrics show of a key is its fingerprint: the first
  * 12 hex digits of its digest. Upstream keys are held in the form in which they are sent.
@@ -20,10 +20,11 @@ struct upstream_key {
     char fingerprint[KEY_FINGERPRINT_SIZE];
 };
 
+/* Its upstream keys are those from first on: one of its own, or all of the shared pool. */
 struct client_key {
     struct digest digest;
     char fingerprint[KEY_FINGERPRINT_SIZE];
-    const struct upstream_key *upstream;
+    size_t first, count;
 };
 
 struct keys;
@@ -33,6 +34,9 @@ struct keys *keys_new(const struct config *config);
 void keys_free(struct keys **keys);
 
 size_t keys_count(const struct keys *keys);
+
+size_t keys_upstream_count(const struct keys *keys);
+const struct upstream_key *keys_upstream(const struct keys *keys, size_t index);
 
 /* NULL: unknown. Digests are compared in constant time; the cost does not grow with the number of keys. The result
  * lives as long as keys. */
