@@ -53,7 +53,7 @@ struct slice endpoint_segment(struct slice path, size_t n)
         const char *slash = path.len ? memchr(path.ptr, '/', path.len) : NULL;
         size_t len = slash ? (size_t)(slash - path.ptr) : path.len;
         if (n-- == 0)
-            return slice_take(path, len);
+            return len > 0 ? slice_take(path, len) : (struct slice){"", 0}; /* an empty segment is one */
         path = slice_skip(path, len);
     }
 }

@@ -298,7 +298,7 @@ bool request_fields_read(struct slice body, enum endpoint_fields fields, struct 
     bool ok = json_is_object(json);
     if (!ok) {
         request_fail(error, OPENAI_ERROR_NOT_OBJECT, NULL);
-        request_fail_detail(error, 0, "%s", request_type_name(json));
+        request_fail_detail(error, 0, "%s", json_is_real(json) ? "a number" : request_type_name(json));
     } else {
         request_take(json, path_model, out);
         ok = check == REQUEST_CHECK_OBJECT || request_check_all(json, out, &request_shapes[fields], error);

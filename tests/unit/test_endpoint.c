@@ -3,48 +3,92 @@
 
 #include "sluice/endpoint.h"
 
-static void paths_match_whole(void **state)
+static void paths_are_found(void **state)
 {
     (void)state;
-    const struct endpoint *e = endpoint_find(SLICE_LITERAL("/chat/completions"));
-    assert_non_null(e);
-    assert_string_equal(e->name, "chat.completions");
-    static const char *const others[] = {"",
-                                         "/",
-                                         "/chat",
-                                         "chat/completions",
-                                         "/chat/completions/",
-                                         "/chat/completions2",
-                                         "/Chat/completions",
-                                         "/chat%2Fcompletions",
-                                         "//chat/completions"};
-    for (size_t i = 0; i < TEST_COUNT(others); i++)
-        assert_null(endpoint_find(slice_from_text(others[i])));
-    assert_null(endpoint_find((struct slice){NULL, 0}));
+    static const char *const cases[][2] = {
+        {"/chat/completions", "chat.completions"},
+        {"/completions", "completions"},
+        {"/embeddings", "embeddings"},
+        {"/responses", "responses"},
+        {"/responses/resp_1", "responses"},
+        {"/responses/compact", "responses.compact"},
+        {"/models", "models"},
+        {"/models/ft%3Agpt", "models"},
+        {"/files/file-1/content", "files.content"},
+        {"/engines/davinci/completions", "completions"},
+        {"/engines/gpt/chat/completions", "chat.completions"},
+        {"", "other"},
+        {"/", "other"},
+        {"/chat", "other"},
+        {"chat/completions", "other"},
+        {"/chat/completions/", "other"},
+        {"/chat/completions2", "other"},
+        {"/Chat/completions", "other"},
+        {"/chat%2Fcompletions", "other"},
+        {"//chat/completions", "other"},
+        {"/models/", "other"},
+        {"/what/comes/next/year", "other"},
+    };
+    for (size_t i = 0; i < TEST_COUNT(cases); i++)
+        if (strcmp(endpoint_find(slice_from_text(cases[i][0]))->name, cases[i][1]) != 0)
+            fail_msg("%s is %s", cases[i][0], endpoint_find(slice_from_text(cases[i][0]))->name);
+    assert_string_equal(endpoint_find((struct slice){NULL, 0})->name, "other");
 }
 
 static void methods_are_those_of_the_table(void **state)
 {
     (void)state;
-    static const char *const names[] = {"GET", "POST", "DELETE"};
-    static const unsigned bits[] = {ENDPOINT_GET, ENDPOINT_POST, ENDPOINT_DELETE};
-    static const char *const never[] = {"", "get", "HEAD", "OPTIONS", "PUT", "PATCH", "POSTS", "POS"};
-    for (unsigned methods = 0; methods < 8; methods++) {
-        const struct endpoint e = {"name", "/path", methods};
-        for (size_t i = 0; i < TEST_COUNT(names); i++)
-            assert_int_equal(endpoint_allows(&e, slice_from_text(names[i])), (methods & bits[i]) != 0);
-        for (size_t i = 0; i < TEST_COUNT(never); i++)
-            assert_false(endpoint_allows(&e, slice_from_text(never[i])));
-    }
-    assert_true(endpoint_allows(endpoint_find(SLICE_LITERAL("/chat/completions")), SLICE_LITERAL("POST")));
-    assert_false(endpoint_allows(endpoint_find(SLICE_LITERAL("/chat/completions")), SLICE_LITERAL("GET")));
+    static const char *const names[] = {"GET", "POST", "DELETE", "HEAD", "PUT", "post"};
+    static const struct {
+        const char *path;
+        bool allowed[6];
+    } cases[] = {
+        {"/chat/completions", {true, true, false, true, false, false}},
+        {"/embeddings", {false, true, false, false, false, false}},
+        {"/models/x", {true, false, true, true, false, false}},
+        {"/files", {true, true, true, true, true, true}},
+        {"/unknown", {true, true, true, true, true, true}},
+    };
+    for (size_t i = 0; i < TEST_COUNT(cases); i++)
+        for (size_t m = 0; m < TEST_COUNT(names); m++)
+            if (endpoint_allows(endpoint_find(slice_from_text(cases[i].path)), slice_from_text(names[m])) !=
+                cases[i].allowed[m])
+                fail_msg("%s %s", names[m], cases[i].path);
+}
+
+static void models_in_paths(void **state)
+{
+    (void)state;
+    struct slice path = SLICE_LITERAL("/engines/davinci/completions");
+    assert_true(slice_equals_text(endpoint_path_model(endpoint_find(path), path), "davinci"));
+    path = SLICE_LITERAL("/chat/completions");
+    assert_int_equal(endpoint_path_model(endpoint_find(path), path).len, 0);
+}
+
+static void administration_is_known_however_it_is_written(void **state)
+{
+    (void)state;
+    static const char *const admin[] = {"/organization", "/organization/users", "/projects", "//projects/x",
+                                        "/%6Frganization", "/ORGANIZATION/x", "/%2forganization", "/projects;x",
+                                        "/organizations", "/%4f%52ganization/admin_api_keys"};
+    static const char *const others[] = {"/project", "/projectsx", "/files/organization", "/organizationx", "", "/",
+                                         "/%organization", "/models/projects"};
+    for (size_t i = 0; i < TEST_COUNT(admin); i++)
+        if (!endpoint_is_admin(slice_from_text(admin[i])))
+            fail_msg("%s is let through", admin[i]);
+    for (size_t i = 0; i < TEST_COUNT(others); i++)
+        if (endpoint_is_admin(slice_from_text(others[i])))
+            fail_msg("%s is closed", others[i]);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(paths_match_whole),
+        cmocka_unit_test(paths_are_found),
         cmocka_unit_test(methods_are_those_of_the_table),
+        cmocka_unit_test(models_in_paths),
+        cmocka_unit_test(administration_is_known_however_it_is_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -33,6 +33,11 @@ static const struct client_key *find(const struct keys *keys, const char *secret
     return keys_find(keys, slice_from_text(secret));
 }
 
+static const struct upstream_key *upstream_of(const struct keys *keys, const struct client_key *key)
+{
+    return keys_upstream(keys, key->first);
+}
+
 static void client_keys_share_the_upstream_key(void **state)
 {
     (void)state;
@@ -42,14 +47,15 @@ static void client_keys_share_the_upstream_key(void **state)
     const struct client_key *one = find(keys, "one"), *two = find(keys, "two");
     assert_non_null(one);
     assert_non_null(two);
-    assert_ptr_equal(one->upstream, two->upstream);
-    assert_string_equal(one->upstream->authorization, "Authorization: Bearer sk-up");
-    assert_null(one->upstream->organization);
-    assert_null(one->upstream->project);
+    assert_int_equal(one->first, two->first);
+    assert_int_equal(one->count, 1);
+    assert_string_equal(upstream_of(keys, one)->authorization, "Authorization: Bearer sk-up");
+    assert_null(upstream_of(keys, one)->organization);
+    assert_null(upstream_of(keys, one)->project);
     /* printf one | sha256sum */
     assert_string_equal(one->fingerprint, "7692c3ad3540");
     assert_string_not_equal(two->fingerprint, one->fingerprint);
-    assert_int_equal(strlen(one->upstream->fingerprint), KEY_FINGERPRINT_SIZE - 1);
+    assert_int_equal(strlen(upstream_of(keys, one)->fingerprint), KEY_FINGERPRINT_SIZE - 1);
     drop(&config, keys);
 }
 
@@ -90,14 +96,32 @@ static void mapped_keys_have_their_own(void **state)
                           "API_KEY_MAPPING={\"a\":\"sk-a\","
                           "\"b\":{\"key\":\"sk-b\",\"organization\":\"org-1\",\"project\":\"proj-1\"}}"));
     assert_int_equal(keys_count(keys), 3);
-    assert_string_equal(find(keys, "shared")->upstream->authorization, "Authorization: Bearer sk-up");
+    assert_string_equal(upstream_of(keys, find(keys, "shared"))->authorization, "Authorization: Bearer sk-up");
     /* A mapping beats the common key, whatever the order in which they are written. */
-    assert_string_equal(find(keys, "a")->upstream->authorization, "Authorization: Bearer sk-a");
-    const struct upstream_key *b = find(keys, "b")->upstream;
+    assert_string_equal(upstream_of(keys, find(keys, "a"))->authorization, "Authorization: Bearer sk-a");
+    const struct upstream_key *b = upstream_of(keys, find(keys, "b"));
     assert_string_equal(b->authorization, "Authorization: Bearer sk-b");
     assert_string_equal(b->organization, "OpenAI-Organization: org-1");
     assert_string_equal(b->project, "OpenAI-Project: proj-1");
     assert_null(find(keys, "sk-a"));
+    drop(&config, keys);
+}
+
+static void several_upstream_keys_are_a_pool(void **state)
+{
+    (void)state;
+    struct config config;
+    struct keys *keys = make(&config, ENV("OPENAI_API_KEY=sk-1,sk-2,sk-3", "CLIENT_API_KEYS=one",
+                                          "API_KEY_MAPPING={\"a\":\"sk-a\"}"));
+    assert_int_equal(keys_upstream_count(keys), 4);
+    assert_int_equal(find(keys, "one")->count, 3);
+    assert_int_equal(find(keys, "a")->count, 1);
+    const struct client_key *one = find(keys, "one");
+    for (size_t i = 0; i < 3; i++) {
+        char line[64];
+        snprintf(line, sizeof line, "Authorization: Bearer sk-%zu", i + 1);
+        assert_string_equal(keys_upstream(keys, one->first + i)->authorization, line);
+    }
     drop(&config, keys);
 }
 
@@ -142,6 +166,7 @@ int main(void)
         cmocka_unit_test(other_keys_are_unknown),
         cmocka_unit_test(no_keys_let_nobody_in),
         cmocka_unit_test(mapped_keys_have_their_own),
+        cmocka_unit_test(several_upstream_keys_are_a_pool),
         cmocka_unit_test(a_mapping_alone_is_enough),
         cmocka_unit_test(many_keys_are_all_found),
     };

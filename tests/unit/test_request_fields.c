@@ -8,6 +8,11 @@
 
 #define MESSAGES "\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]"
 
+static bool read_chat(struct slice body, struct request_fields *fields, struct request_error *error)
+{
+    return request_fields_read(body, ENDPOINT_FIELDS_CHAT, (struct slice){NULL, 0}, REQUEST_CHECK_FIELDS, fields, error);
+}
+
 struct good_case {
     const char *body;
     const char *model;
@@ -32,14 +37,14 @@ static void good_bodies(void **state)
         {"{\"model\":\"m\"," MESSAGES ",\"stream\":true,\"stream\":false}", "m", false, false},
         /* what is not Sluice's to judge */
         {"{\"model\":\"m\"," MESSAGES ",\"seed\":123456789012345678901234567890}", "m", false, false},
-        {"{\"model\":\"m\"," MESSAGES ",\"n\":\"x\",\"temperature\":1e2,\"unknown\":[null]}", "m", false, false},
+        {"{\"model\":\"m\"," MESSAGES ",\"n\":null,\"temperature\":2e0,\"unknown\":[null]}", "m", false, false},
         {"{\"model\":\"m\",\"messages\":[{\"content\":\"\\u0000\\ud83d\\ude00\"}]}", "m", false, false},
         {"{\"\\u006dodel\":\"\\u006d\"," MESSAGES "}", "m", false, false},
     };
     for (size_t i = 0; i < TEST_COUNT(cases); i++) {
         struct request_fields fields;
         struct request_error error;
-        if (!request_fields_read_chat(slice_from_text(cases[i].body), &fields, &error))
+        if (!read_chat(slice_from_text(cases[i].body), &fields, &error))
             fail_msg("refused with %d: %s", (int)error.error.id, cases[i].body);
         assert_string_equal(fields.model, cases[i].model);
         assert_int_equal(fields.stream, cases[i].stream);
@@ -104,12 +109,20 @@ static void bad_bodies(void **state)
         INVALID_TYPE("{\"model\":\"m\",\"messages\":{}}", "messages", "an array of objects", "an object"),
         INVALID_TYPE("{\"model\":\"m\",\"messages\":[{},\"hi\"]}", "messages[1]", "an object", "a string"),
         INVALID_TYPE("{\"model\":\"m\",\"messages\":[null]}", "messages[0]", "an object", "null"),
+        INVALID_TYPE("{\"model\":\"m\"," MESSAGES ",\"n\":\"2\"}", "n", "an integer", "a string"),
+        INVALID_TYPE("{\"model\":\"m\"," MESSAGES ",\"n\":1.5}", "n", "an integer", "a decimal"),
+        INVALID_TYPE("{\"model\":\"m\"," MESSAGES ",\"temperature\":\"hot\"}", "temperature", "a decimal", "a string"),
+        {"{\"model\":\"m\"," MESSAGES ",\"temperature\":99}", OPENAI_ERROR_DECIMAL_ABOVE, "temperature",
+         {"temperature", "2", "99.0"}},
+        {"{\"model\":\"m\"," MESSAGES ",\"top_p\":-0.5}", OPENAI_ERROR_DECIMAL_BELOW, "top_p", {"top_p", "0", "-0.5"}},
+        {"{\"model\":\"m\"," MESSAGES ",\"n\":129}", OPENAI_ERROR_INTEGER_ABOVE, "n", {"n", "128", "129"}},
+        {"{\"model\":\"m\"," MESSAGES ",\"n\":0}", OPENAI_ERROR_INTEGER_BELOW, "n", {"n", "1", "0"}},
     };
     for (size_t i = 0; i < TEST_COUNT(cases); i++) {
         const struct bad_case *c = &cases[i];
         struct request_fields fields;
         struct request_error error;
-        if (request_fields_read_chat(slice_from_text(c->body), &fields, &error))
+        if (read_chat(slice_from_text(c->body), &fields, &error))
             fail_msg("not refused: %s", c->body);
         if (error.error.id != c->id)
             fail_msg("refused with %d instead of %d: %s", (int)error.error.id, (int)c->id, c->body);
@@ -126,10 +139,10 @@ static void what_was_read_before_a_mistake_is_kept_for_the_log(void **state)
     (void)state;
     struct request_fields fields;
     struct request_error error;
-    assert_false(request_fields_read_chat(SLICE_LITERAL("{\"messages\":1,\"stream\":true,\"model\":\"m\"}"), &fields, &error));
+    assert_false(read_chat(SLICE_LITERAL("{\"messages\":1,\"stream\":true,\"model\":\"m\"}"), &fields, &error));
     assert_string_equal(fields.model, "m");
     assert_true(fields.stream);
-    assert_false(request_fields_read_chat(SLICE_LITERAL("["), &fields, &error));
+    assert_false(read_chat(SLICE_LITERAL("["), &fields, &error));
     assert_string_equal(fields.model, "");
     assert_false(fields.stream);
 }
@@ -141,7 +154,7 @@ static void a_long_model_is_cut(void **state)
     struct request_fields fields;
     struct request_error error;
     int n = snprintf(body, sizeof body, "{\"model\":\"%0*d\"," MESSAGES "}", 3 * REQUEST_MODEL_MAX, 7);
-    assert_true(request_fields_read_chat(slice_make(body, (size_t)n), &fields, &error));
+    assert_true(read_chat(slice_make(body, (size_t)n), &fields, &error));
     assert_int_equal(strlen(fields.model), REQUEST_MODEL_MAX - 1);
 }
 
@@ -157,7 +170,7 @@ static void deep_nesting_is_refused(void **state)
         buf_init(&b, 8 * DEPTH);
         for (size_t i = 0; i < DEPTH; i++)
             assert_true(buf_append_text(&b, object ? "{\"a\":" : "["));
-        assert_false(request_fields_read_chat(buf_slice(&b), &fields, &error));
+        assert_false(read_chat(buf_slice(&b), &fields, &error));
         assert_int_equal(error.error.id, OPENAI_ERROR_BAD_JSON);
         buf_free(&b);
     }
@@ -174,12 +187,61 @@ static void a_body_is_not_read_beyond_its_end(void **state)
         assert_non_null(exact);
         memcpy(exact, text, n);
         bool whole = n == sizeof text - 1;
-        assert_int_equal(request_fields_read_chat(slice_make(exact, n), &fields, &error), whole);
+        assert_int_equal(read_chat(slice_make(exact, n), &fields, &error), whole);
         free(exact);
         if (whole)
             break;
     }
-    assert_false(request_fields_read_chat((struct slice){NULL, 0}, &fields, &error));
+    assert_false(read_chat((struct slice){NULL, 0}, &fields, &error));
+}
+
+struct endpoint_case {
+    enum endpoint_fields fields;
+    const char *body;
+    const char *path_model;
+    int error; /* OPENAI_ERROR_COUNT: none */
+};
+
+static void other_endpoints(void **state)
+{
+    (void)state;
+    static const struct endpoint_case cases[] = {
+        {ENDPOINT_FIELDS_COMPLETIONS, "{\"model\":\"m\",\"prompt\":\"x\"}", "", OPENAI_ERROR_COUNT},
+        {ENDPOINT_FIELDS_COMPLETIONS, "{\"prompt\":\"x\"}", "", OPENAI_ERROR_NO_MODEL},
+        {ENDPOINT_FIELDS_COMPLETIONS, "{\"prompt\":\"x\"}", "davinci", OPENAI_ERROR_COUNT},
+        {ENDPOINT_FIELDS_COMPLETIONS, "{\"model\":\"m\",\"prompt\":3}", "", OPENAI_ERROR_INVALID_TYPE},
+        {ENDPOINT_FIELDS_EMBEDDINGS, "{\"model\":\"m\",\"input\":[\"a\"]}", "", OPENAI_ERROR_COUNT},
+        {ENDPOINT_FIELDS_EMBEDDINGS, "{\"model\":\"m\"}", "", OPENAI_ERROR_MISSING_PARAMETER},
+        {ENDPOINT_FIELDS_EMBEDDINGS, "{\"model\":\"m\",\"input\":\"a\",\"dimensions\":0}", "",
+         OPENAI_ERROR_INTEGER_BELOW},
+        {ENDPOINT_FIELDS_RESPONSES, "{\"input\":\"a\"}", "", OPENAI_ERROR_COUNT},
+        {ENDPOINT_FIELDS_RESPONSES, "{\"input\":\"a\",\"max_output_tokens\":3}", "", OPENAI_ERROR_INTEGER_BELOW},
+        {ENDPOINT_FIELDS_MODEL, "{\"anything\":[1]}", "", OPENAI_ERROR_COUNT},
+        {ENDPOINT_FIELDS_MODEL, "[", "", OPENAI_ERROR_BAD_JSON},
+    };
+    for (size_t i = 0; i < TEST_COUNT(cases); i++) {
+        const struct endpoint_case *c = &cases[i];
+        struct request_fields fields;
+        struct request_error error;
+        bool ok = request_fields_read(slice_from_text(c->body), c->fields, slice_from_text(c->path_model),
+                                      REQUEST_CHECK_FIELDS, &fields, &error);
+        if (ok != (c->error == OPENAI_ERROR_COUNT) || (!ok && (int)error.error.id != c->error))
+            fail_msg("%s: %d", c->body, ok ? -1 : (int)error.error.id);
+        if (!ok && c->error != OPENAI_ERROR_BAD_JSON)
+            assert_true(request_fields_read(slice_from_text(c->body), c->fields, slice_from_text(c->path_model),
+                                            REQUEST_CHECK_OBJECT, &fields, &error));
+    }
+}
+
+static void form_fields_are_found(void **state)
+{
+    (void)state;
+    struct slice form = SLICE_LITERAL("--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n--b\r\n");
+    assert_true(slice_equals_text(request_form_field(form, "model"), "whisper-1"));
+    assert_int_equal(request_form_field(form, "file").len, 0);
+    for (size_t n = 0; n + 8 < form.len; n++)
+        assert_true(request_form_field(slice_take(form, n), "model").len <= 9);
+    assert_int_equal(request_form_field((struct slice){NULL, 0}, "model").len, 0);
 }
 
 int main(void)
@@ -191,6 +253,8 @@ int main(void)
         cmocka_unit_test(a_long_model_is_cut),
         cmocka_unit_test(deep_nesting_is_refused),
         cmocka_unit_test(a_body_is_not_read_beyond_its_end),
+        cmocka_unit_test(other_endpoints),
+        cmocka_unit_test(form_fields_are_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
