@@ -307,15 +307,25 @@ bool request_fields_read(struct slice body, enum endpoint_fields fields, struct 
     return ok;
 }
 
-struct slice request_form_field(struct slice body, const char *name)
+/* Behind the field's name="…" (not filename="…"); empty where it is not there. */
+static struct slice request_find_field(struct slice body, const char *name)
 {
     char head[REQUEST_DETAIL_MAX];
     int len = snprintf(head, sizeof head, "name=\"%s\"", name);
-    const char *at = body.len && len > 0 ? memmem(body.ptr, body.len, head, (size_t)len) : NULL;
-    if (!at)
-        return (struct slice){NULL, 0};
-    struct slice rest = slice_skip(body, (size_t)(at - body.ptr));
-    const char *value = memmem(rest.ptr, rest.len, "\r\n\r\n", 4);
+    const char *at;
+    while (body.len > 0 && (at = memmem(body.ptr, body.len, head, (size_t)len))) {
+        bool whole = at > body.ptr && (at[-1] == ' ' || at[-1] == ';');
+        body = slice_skip(body, (size_t)(at - body.ptr) + (size_t)len);
+        if (whole)
+            return body;
+    }
+    return (struct slice){NULL, 0};
+}
+
+struct slice request_form_field(struct slice body, const char *name)
+{
+    struct slice rest = request_find_field(body, name);
+    const char *value = rest.len ? memmem(rest.ptr, rest.len, "\r\n\r\n", 4) : NULL;
     if (!value)
         return (struct slice){NULL, 0};
     rest = slice_skip(rest, (size_t)(value - rest.ptr) + 4);
