@@ -57,6 +57,19 @@ static void methods_are_those_of_the_table(void **state)
                 fail_msg("%s %s", names[m], cases[i].path);
 }
 
+static void segments(void **state)
+{
+    (void)state;
+    static const char *const cases[][4] = {
+        {"", "", "", ""}, {"/", "", "", ""}, {"/a", "a", "", ""}, {"/a/b/c/d", "a", "b", "c"}, {"//b", "", "b", ""},
+        {"a/b", "", "", ""},
+    };
+    for (size_t i = 0; i < TEST_COUNT(cases); i++)
+        for (size_t n = 0; n < 3; n++)
+            assert_true(slice_equals_text(endpoint_segment(slice_from_text(cases[i][0]), n), cases[i][n + 1]));
+    assert_null(endpoint_segment(SLICE_LITERAL("/a"), 1).ptr);
+}
+
 static void models_in_paths(void **state)
 {
     (void)state;
@@ -87,6 +100,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(paths_are_found),
         cmocka_unit_test(methods_are_those_of_the_table),
+        cmocka_unit_test(segments),
         cmocka_unit_test(models_in_paths),
         cmocka_unit_test(administration_is_known_however_it_is_written),
     };

@@ -6,12 +6,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define MESSAGES "\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]"
+static bool read_fields(const char *body, enum endpoint_fields kind, const char *path_model,
+                        struct request_fields *fields, struct request_error *error)
+{
+    return request_fields_read(slice_from_text(body), kind, slice_from_text(path_model), REQUEST_CHECK_FIELDS, fields,
+                               error);
+}
 
 static bool read_chat(struct slice body, struct request_fields *fields, struct request_error *error)
 {
-    return request_fields_read(body, ENDPOINT_FIELDS_CHAT, (struct slice){NULL, 0}, REQUEST_CHECK_FIELDS, fields, error);
+    return request_fields_read(body, ENDPOINT_FIELDS_CHAT, (struct slice){NULL, 0}, REQUEST_CHECK_FIELDS, fields,
+                               error);
 }
+
+#define MESSAGES "\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]"
 
 struct good_case {
     const char *body;
@@ -134,6 +142,127 @@ static void bad_bodies(void **state)
     }
 }
 
+struct range_case {
+    enum endpoint_fields kind;
+    const char *member; /* with a value */
+    enum openai_error_id id; /* OPENAI_ERROR_COUNT: it passes */
+    const char *args[OPENAI_ERROR_ARGS];
+};
+
+#define PASSES OPENAI_ERROR_COUNT, {NULL}
+#define CHAT        ENDPOINT_FIELDS_CHAT
+#define COMPLETIONS ENDPOINT_FIELDS_COMPLETIONS
+#define EMBEDDINGS  ENDPOINT_FIELDS_EMBEDDINGS
+#define RESPONSES   ENDPOINT_FIELDS_RESPONSES
+
+static void ranges_are_those_of_the_api(void **state)
+{
+    (void)state;
+    static const struct range_case cases[] = {
+        {CHAT, "\"temperature\":0", PASSES},
+        {CHAT, "\"temperature\":2", PASSES},
+        {CHAT, "\"temperature\":2.0001", OPENAI_ERROR_DECIMAL_ABOVE, {"temperature", "2", "2.0001"}},
+        {CHAT, "\"temperature\":3", OPENAI_ERROR_DECIMAL_ABOVE, {"temperature", "2", "3.0"}},
+        {CHAT, "\"temperature\":-0.5", OPENAI_ERROR_DECIMAL_BELOW, {"temperature", "0", "-0.5"}},
+        {CHAT, "\"temperature\":\"1\"", OPENAI_ERROR_INVALID_TYPE, {"temperature", "a decimal", "a string"}},
+        {CHAT, "\"top_p\":1.5", OPENAI_ERROR_DECIMAL_ABOVE, {"top_p", "1", "1.5"}},
+        {CHAT, "\"n\":128", PASSES},
+        {CHAT, "\"n\":129", OPENAI_ERROR_INTEGER_ABOVE, {"n", "128", "129"}},
+        {CHAT, "\"n\":0", OPENAI_ERROR_INTEGER_BELOW, {"n", "1", "0"}},
+        {CHAT, "\"n\":1.5", OPENAI_ERROR_INVALID_TYPE, {"n", "an integer", "a decimal"}},
+        {CHAT, "\"max_tokens\":123456789012345678901234567890", PASSES},
+        {CHAT, "\"max_tokens\":0", OPENAI_ERROR_INTEGER_BELOW, {"max_tokens", "1", "0"}},
+        {CHAT, "\"stop\":\"x\"", PASSES},
+        {CHAT, "\"stop\":[\"x\"]", PASSES},
+        {CHAT, "\"stop\":1", OPENAI_ERROR_INVALID_TYPE, {"stop", "one of a string or array of strings", "an integer"}},
+        {CHAT, "\"tools\":{}", OPENAI_ERROR_INVALID_TYPE, {"tools", "an array", "an object"}},
+        {COMPLETIONS, "\"max_tokens\":0", PASSES},
+        {COMPLETIONS, "\"logprobs\":6", OPENAI_ERROR_INTEGER_ABOVE, {"logprobs", "5", "6"}},
+        {COMPLETIONS, "\"prompt\":7", OPENAI_ERROR_INVALID_TYPE,
+         {"prompt", "one of a string or array of strings", "an integer"}},
+        {EMBEDDINGS, "\"dimensions\":0", OPENAI_ERROR_INTEGER_BELOW, {"dimensions", "1", "0"}},
+        {RESPONSES, "\"max_output_tokens\":15", OPENAI_ERROR_INTEGER_BELOW, {"max_output_tokens", "16", "15"}},
+        {RESPONSES, "\"n\":\"not one of its fields\"", PASSES},
+    };
+    for (size_t i = 0; i < TEST_COUNT(cases); i++) {
+        char body[400];
+        struct request_fields fields;
+        struct request_error error;
+        snprintf(body, sizeof body, "{\"model\":\"m\",\"input\":\"x\",\"messages\":[],%s}", cases[i].member);
+        bool ok = read_fields(body, cases[i].kind, "", &fields, &error);
+        if (ok != (cases[i].id == OPENAI_ERROR_COUNT) || (!ok && error.error.id != cases[i].id))
+            fail_msg("%s: %d", cases[i].member, ok ? -1 : (int)error.error.id);
+        for (size_t arg = 0; !ok && arg < OPENAI_ERROR_ARGS; arg++)
+            if (!slice_equals_text(error.error.args[arg], cases[i].args[arg]))
+                fail_msg("%s: argument %zu is %s", cases[i].member, arg, error.error.args[arg].ptr);
+    }
+}
+
+static void every_endpoint_asks_for_its_own(void **state)
+{
+    (void)state;
+    struct request_fields fields;
+    struct request_error error;
+    assert_false(read_fields("{\"model\":\"m\"}", EMBEDDINGS, "", &fields, &error));
+    assert_int_equal(error.error.id, OPENAI_ERROR_MISSING_PARAMETER);
+    assert_true(slice_equals_text(error.error.param, "input"));
+    assert_false(read_fields("{}", COMPLETIONS, "", &fields, &error));
+    assert_int_equal(error.error.id, OPENAI_ERROR_NO_MODEL);
+    assert_true(read_fields("{\"model\":\"m\"}", COMPLETIONS, "", &fields, &error));
+    assert_true(read_fields("{}", RESPONSES, "", &fields, &error));
+    assert_true(read_fields("{\"stream\":true}", ENDPOINT_FIELDS_MODEL, "", &fields, &error));
+    assert_true(fields.stream);
+    assert_false(read_fields("[]", ENDPOINT_FIELDS_MODEL, "", &fields, &error));
+    assert_int_equal(error.error.id, OPENAI_ERROR_NOT_OBJECT);
+}
+
+static void a_model_may_stand_in_the_path(void **state)
+{
+    (void)state;
+    struct request_fields fields;
+    struct request_error error;
+    assert_true(read_fields("{\"messages\":[]}", CHAT, "from-path", &fields, &error));
+    assert_string_equal(fields.model, "from-path");
+    assert_true(read_fields("{\"model\":\"m\",\"messages\":[]}", CHAT, "from-path", &fields, &error));
+    assert_string_equal(fields.model, "m");
+}
+
+static void an_object_alone_can_be_asked_for(void **state)
+{
+    (void)state;
+    static const struct slice body = SLICE_LITERAL("{\"model\":\"m\",\"n\":\"x\",\"stream\":true,\"messages\":7}");
+    struct request_fields fields;
+    struct request_error error;
+    assert_true(request_fields_read(body, CHAT, (struct slice){NULL, 0}, REQUEST_CHECK_OBJECT, &fields, &error));
+    assert_string_equal(fields.model, "m");
+    assert_true(fields.stream);
+    assert_false(request_fields_read(SLICE_LITERAL("[]"), CHAT, (struct slice){NULL, 0}, REQUEST_CHECK_OBJECT, &fields,
+                                     &error));
+}
+
+static void form_fields(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"", ""},
+        {"--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n--b--\r\n", "whisper-1"},
+        {"--b\r\nContent-Disposition: form-data;name=\"model\"\r\n\r\nwhisper-1\r\n--b--\r\n", "whisper-1"},
+        {"--b\r\ncontent-disposition: form-data; name=\"model\"\r\nContent-Type: text/plain\r\n\r\nm\r\n", "m"},
+        {"--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"model\"\r\n\r\nbytes\r\n"
+         "--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nm\r\n", "m"},
+        {"--b\r\nContent-Disposition: form-data; name=\"models\"\r\n\r\nm\r\n", ""},
+        {"--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\ncut", ""},
+        {"--b\r\nContent-Disposition: form-data; name=\"model\"\r\n", ""},
+        {"--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n", ""},
+        {"name=\"model\"", ""},
+    };
+    for (size_t i = 0; i < TEST_COUNT(cases); i++) {
+        struct slice value = request_form_field(slice_from_text(cases[i][0]), "model");
+        if (!slice_equals_text(value, cases[i][1]))
+            fail_msg("case %zu: \"%.*s\"", i, (int)value.len, value.len ? value.ptr : "");
+    }
+}
+
 static void what_was_read_before_a_mistake_is_kept_for_the_log(void **state)
 {
     (void)state;
@@ -249,6 +378,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_bodies),
         cmocka_unit_test(bad_bodies),
+        cmocka_unit_test(ranges_are_those_of_the_api),
+        cmocka_unit_test(every_endpoint_asks_for_its_own),
+        cmocka_unit_test(a_model_may_stand_in_the_path),
+        cmocka_unit_test(an_object_alone_can_be_asked_for),
+        cmocka_unit_test(form_fields),
         cmocka_unit_test(what_was_read_before_a_mistake_is_kept_for_the_log),
         cmocka_unit_test(a_long_model_is_cut),
         cmocka_unit_test(deep_nesting_is_refused),
