@@ -2,6 +2,7 @@
 #include "command.h"
 
 #include "sluice/daemon.h"
+#include "sluice/doctor.h"
 #include "sluice/log.h"
 #include "sluice/openai_error.h"
 #include "sluice/options.h"
@@ -129,6 +130,8 @@ static int main_print_config(const struct command *command)
 int main(int argc, char **argv)
 {
     struct command command;
+    if (argc > 1 && strcmp(argv[1], "doctor") == 0)
+        return doctor_main(argc - 1, argv + 1);
     command_parse(&command, argc, argv);
     switch (command.action) {
     case COMMAND_HELP:
