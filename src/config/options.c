@@ -25,6 +25,13 @@ static const struct option_choice option_log_levels[] = {
     {NULL, 0},
 };
 
+static const struct option_choice option_cache_scopes[] = {
+    {"client", CONFIG_CACHE_CLIENT},
+    {"upstream", CONFIG_CACHE_UPSTREAM},
+    {"shared", CONFIG_CACHE_SHARED},
+    {NULL, 0},
+};
+
 /* Those that this process may run on: a container is often given fewer than the machine has. */
 static int64_t option_count_processors(void)
 {
@@ -156,6 +163,29 @@ static const struct option options[] = {
     {.name = "CACHE__TTL_SECONDS", OPTION_SECONDS_RANGE(1000, 31536000), OPTION_FIELD(cache_ttl_us),
      .default_text = "86400", .reloadable = true,
      .prose = "How long an answer is kept."},
+    {.name = "CACHE__MODELS_TTL_SECONDS", OPTION_SECONDS_RANGE(0, 86400), OPTION_FIELD(cache_models_ttl_us),
+     .default_text = "300", .reloadable = true,
+     .prose = "How long the list of models is kept. 0: not at all."},
+    {.name = "CACHE__MAX_BYTES", .type = OPTION_BYTES, OPTION_FIELD(cache_max_bytes),
+     .default_text = "268435456", .default_note = "268435456 (256 MiB)", .min = 4 << 20, .max = INT64_C(1) << 40,
+     .prose = "The size of the store in the state directory, which serves while no Redis server can be reached. "
+              "The oldest answers make room for new ones."},
+    {.name = "CACHE__MAX_ENTRY_BYTES", .type = OPTION_BYTES, OPTION_FIELD(cache_max_entry_bytes),
+     .default_text = "1048576", .default_note = "1048576 (1 MiB)", .min = 1024, .max = 64 << 20, .reloadable = true,
+     .prose = "A longer answer is not kept, nor one of more than an eighth of CACHE__MAX_BYTES."},
+    {.name = "CACHE__SCOPE", .type = OPTION_CHOICE, OPTION_FIELD(cache_scope), .choices = option_cache_scopes,
+     .default_text = "client", .reloadable = true,
+     .prose = "Who may be given an answer again: only the client key that asked for it (client), all that use the "
+              "same OpenAI key (upstream), or everybody (shared)."},
+    {.name = "CACHE__COALESCE", .type = OPTION_BOOL, OPTION_FIELD(cache_coalesce), .default_text = "true",
+     .reloadable = true,
+     .prose = "Whether of identical requests that are under way only one goes to OpenAI, and its answer to all."},
+    {.name = "CACHE__COALESCE_SECONDS", OPTION_SECONDS_RANGE(100, 3600), OPTION_FIELD(cache_coalesce_us),
+     .default_text = "60", .reloadable = true,
+     .prose = "How long a request waits for the answer to an identical one before it goes to OpenAI itself."},
+    {.name = "CACHE__HITS_COUNT", .type = OPTION_BOOL, OPTION_FIELD(cache_hits_count), .default_text = "true",
+     .reloadable = true,
+     .prose = "Whether an answer from the cache counts as a request of the rate limit. It never counts tokens."},
 };
 /* clang-format on */
 

@@ -55,7 +55,7 @@ static void the_nearest_name_is_suggested(void **state)
         {"RATE_LIMIT__REQUESTS_PER_MINUT", "RATE_LIMIT__REQUESTS_PER_MINUTE", SIZE_MAX, 1},
         {"RATE_LIMIT__RPM", "RATE_LIMIT__TOKENS_PER_MINUTE", SIZE_MAX, 15},
         {"CACHE__TTL", "CACHE__TTL_SECONDS", SIZE_MAX, 1}, /* a beginning */
-        {"CACHE__", "CACHE__ENABLED", SIZE_MAX, 7},
+        {"CACHE__", "CACHE__SCOPE", SIZE_MAX, 5},
         {"CACHE__REDIS_URI", "CACHE__REDIS_URL", SIZE_MAX, 1},
         {"REDIS__URL", NULL, SIZE_MAX, 0}, /* nothing like it, and no option has its prefix */
         {"X", NULL, 2, 0},

@@ -95,6 +95,20 @@ struct config {
     bool cache_enabled;
     const char *cache_redis_url; /* may hold a password */
     int64_t cache_ttl_us;
+    int64_t cache_models_ttl_us; /* of the model list */
+    int64_t cache_max_bytes;     /* of the store in the state directory */
+    int64_t cache_max_entry_bytes;
+    int64_t cache_scope; /* an enum config_cache_scope */
+    bool cache_coalesce;
+    int64_t cache_coalesce_us; /* how long a request waits for another one's answer */
+    bool cache_hits_count;
+};
+
+/* Who may be given an answer that another one's request has brought. */
+enum config_cache_scope {
+    CONFIG_CACHE_CLIENT,   /* nobody: each client key has a cache of its own */
+    CONFIG_CACHE_UPSTREAM, /* clients that use the same OpenAI key */
+    CONFIG_CACHE_SHARED    /* everybody */
 };
 
 static inline enum log_level config_log_level(const struct config *c)

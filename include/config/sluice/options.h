@@ -59,7 +59,7 @@ struct option {
 const struct option *options_at(size_t index);
 
 /* Number of rows, as a constant for arrays beside the table. */
-enum { OPTIONS_COUNT = 35 };
+enum { OPTIONS_COUNT = 42 };
 
 /* The index of the option with exactly this name, or OPTIONS_COUNT. */
 size_t options_find(struct slice name);
