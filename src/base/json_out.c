@@ -1,29 +1,7 @@
 /* JSON text into a buffer. */
 #include "sluice/json_out.h"
 
-/* Length of the well-formed UTF-8 sequence at s (RFC 3629), 0 where there is none. */
-static size_t json_utf8_length(const unsigned char *s, size_t len)
-{
-    if (s[0] < 0x80)
-        return 1;
-    if (s[0] >= 0xC2 && s[0] <= 0xDF)
-        return len >= 2 && (s[1] & 0xC0) == 0x80 ? 2 : 0;
-    if (s[0] >= 0xE0 && s[0] <= 0xEF) {
-        if (len < 3 || (s[1] & 0xC0) != 0x80 || (s[2] & 0xC0) != 0x80)
-            return 0;
-        bool overlong = s[0] == 0xE0 && s[1] < 0xA0;
-        bool surrogate = s[0] == 0xED && s[1] > 0x9F;
-        return overlong || surrogate ? 0 : 3;
-    }
-    if (s[0] >= 0xF0 && s[0] <= 0xF4) {
-        if (len < 4 || (s[1] & 0xC0) != 0x80 || (s[2] & 0xC0) != 0x80 || (s[3] & 0xC0) != 0x80)
-            return 0;
-        bool overlong = s[0] == 0xF0 && s[1] < 0x90;
-        bool beyond = s[0] == 0xF4 && s[1] > 0x8F;
-        return overlong || beyond ? 0 : 4;
-    }
-    return 0;
-}
+#include "sluice/utf8.h"
 
 static bool json_is_plain(unsigned char c)
 {
@@ -61,7 +39,7 @@ bool json_put_escaped(struct buf *b, struct slice text)
         i = run;
         if (i == text.len)
             break;
-        size_t n = s[i] < 0x80 ? 0 : json_utf8_length(s + i, text.len - i);
+        size_t n = s[i] < 0x80 ? 0 : utf8_length(s + i, text.len - i);
         bool ok = n > 0           ? buf_append(b, s + i, n)
                   : s[i] >= 0x80  ? buf_append_text(b, "\\ufffd")
                                   : json_put_control(b, s[i]);
