@@ -15,7 +15,8 @@ enum { MAIN_TEXT_MAX = 1024 * 1024 };
 
 static int main_print(struct buf *text, FILE *to, int status)
 {
-    fwrite(buf_data(text), 1, text->len, to);
+    if (text->len > 0)
+        fwrite(buf_data(text), 1, text->len, to);
     buf_free(text);
     return fflush(to) == 0 ? status : DAEMON_EXIT_FAILED;
 }

@@ -61,8 +61,9 @@ static void route_health(struct exchange *x)
 /* What is never passed on, whoever asks. */
 static bool route_is_closed(struct exchange *x)
 {
-    bool websocket = endpoint_is_websocket(x->api_path) ||
-                     slice_equals_nocase(http_request_variable(&x->http, "HTTP_UPGRADE"), SLICE_LITERAL("websocket"));
+    struct slice upgrade = http_request_variable(&x->http, "HTTP_UPGRADE");
+    bool websocket = slice_equals_text(x->http.method, "GET") &&
+                     (endpoint_is_websocket(x->api_path) || slice_equals_nocase(upgrade, SLICE_LITERAL("websocket")));
     if (websocket)
         route_refuse(x, OPENAI_ERROR_WEBSOCKET);
     else if (endpoint_is_admin(x->api_path) && !x->proxy->config->allow_admin_api)

@@ -122,7 +122,8 @@ static void settle_log(const struct exchange *x, enum exchange_end end)
 
 void settle_exchange(struct exchange *x, enum fcgi_outcome outcome)
 {
-    transfer_cancel(&x->transfer);
+    upstream_cancel(x);
+    keepalive_stop(x);
     diagnose_settle(x, outcome);
     settle_log(x, settle_reason(x, outcome));
     sse_free(&x->sse);
