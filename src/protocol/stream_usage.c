@@ -1,0 +1,113 @@
+/* Asking for a stream's usage, and hiding it. */
+#include "sluice/stream_usage.h"
+
+#include "sluice/json_scan.h"
+
+static bool stream_usage_put(struct buf *out, struct slice a, const char *text, struct slice b)
+{
+    size_t before = out->len;
+    if (buf_append_slice(out, a) && buf_append_text(out, text) && buf_append_slice(out, b))
+        return true;
+    out->len = before;
+    return false;
+}
+
+/* What stands before and behind a part of a text. */
+static struct slice stream_usage_head(struct slice text, const char *part)
+{
+    return slice_take(text, (size_t)(part - text.ptr));
+}
+
+static struct slice stream_usage_tail(struct slice text, const char *part_end)
+{
+    return slice_skip(text, (size_t)(part_end - text.ptr));
+}
+
+/* Puts "name":value in front of an object's members. */
+static bool stream_usage_insert(struct buf *out, struct slice text, struct slice object, const char *member,
+                                const char *member_comma)
+{
+    struct slice inside = slice_trim(slice_take(slice_skip(object, 1), object.len - 2));
+    const char *at = object.ptr + 1;
+    return stream_usage_put(out, stream_usage_head(text, at), inside.len ? member_comma : member,
+                            stream_usage_tail(text, at));
+}
+
+static bool stream_usage_replace(struct buf *out, struct slice text, struct slice part, const char *with)
+{
+    return stream_usage_put(out, stream_usage_head(text, part.ptr), with,
+                            stream_usage_tail(text, part.ptr + part.len));
+}
+
+bool stream_usage_ask(struct slice body, struct buf *out)
+{
+    struct json_value object, options, include;
+    if (!json_value_read(body, &object) || object.kind != JSON_KIND_OBJECT)
+        return false;
+    if (!json_value_find(object, "stream_options", &options))
+        return stream_usage_insert(out, body, object.raw, "\"stream_options\":{\"include_usage\":true}",
+                                   "\"stream_options\":{\"include_usage\":true},");
+    if (options.kind == JSON_KIND_NULL)
+        return stream_usage_replace(out, body, options.raw, "{\"include_usage\":true}");
+    if (options.kind != JSON_KIND_OBJECT)
+        return false;
+    if (json_value_find(options, "include_usage", &include))
+        return stream_usage_replace(out, body, include.raw, "true");
+    return stream_usage_insert(out, body, options.raw, "\"include_usage\":true", "\"include_usage\":true,");
+}
+
+static const char *stream_usage_search(struct slice text, const char *part)
+{
+    return text.len ? memmem(text.ptr, text.len, part, strlen(part)) : NULL;
+}
+
+bool stream_usage_is_extra(struct slice data)
+{
+    struct json_value object, choices, usage;
+    if (!stream_usage_search(data, "\"usage\"") || !json_value_read(data, &object))
+        return false;
+    if (!json_value_find(object, "choices", &choices) || choices.kind != JSON_KIND_ARRAY)
+        return false;
+    struct slice inside = slice_trim(slice_take(slice_skip(choices.raw, 1), choices.raw.len - 2));
+    return inside.len == 0 && json_value_find(object, "usage", &usage) && usage.kind == JSON_KIND_OBJECT;
+}
+
+struct slice stream_usage_null(struct slice raw)
+{
+    static const char *const forms[] = {",\"usage\":null", ", \"usage\": null"};
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+        const char *at = stream_usage_search(raw, forms[i]);
+        if (at)
+            return slice_make(at, strlen(forms[i]));
+    }
+    return (struct slice){NULL, 0};
+}
+
+/* Length of the JSON string whose first byte this is, up to its closing quote. */
+static size_t stream_usage_string_length(struct slice s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.ptr[i] == '\\')
+            i++;
+        else if (s.ptr[i] == '"')
+            return i;
+    }
+    return s.len;
+}
+
+/* The names under which the endpoints deliver text. */
+size_t stream_usage_delta_tokens(struct slice data)
+{
+    static const char *const names[] = {"\"content\":\"", "\"arguments\":\"", "\"refusal\":\"", "\"text\":\"",
+                                        "\"delta\":\"", "\"reasoning_content\":\""};
+    size_t bytes = 0;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct slice rest = data;
+        const char *at;
+        while ((at = stream_usage_search(rest, names[i]))) {
+            rest = stream_usage_tail(rest, at + strlen(names[i]));
+            bytes += stream_usage_string_length(rest);
+        }
+    }
+    return (bytes + 3) / 4;
+}
