@@ -305,6 +305,25 @@ static bool transfer_is_interim(struct transfer *t)
     return status >= 100 && status < 200;
 }
 
+/* Tells libcurl which directions rest. It may call back at once for one that no longer does. */
+static void transfer_apply_pause(struct transfer *t)
+{
+    struct transfer_pool *pool = t->pool;
+    int mask = (t->paused ? CURLPAUSE_RECV : 0) | (t->send_paused ? CURLPAUSE_SEND : 0);
+    pool->depth++;
+    curl_easy_pause(t->easy, mask);
+    pool->depth--;
+}
+
+/* libcurl sends no more of a body that was refused, but would wait for the end of a pause in it. */
+static void transfer_stop_sending(struct transfer *t, long status)
+{
+    if (!t->send_paused || status < 300)
+        return;
+    t->send_paused = false;
+    transfer_apply_pause(t);
+}
+
 static void transfer_finish_head(struct transfer *t)
 {
     long status = 0;
@@ -315,6 +334,7 @@ static void transfer_finish_head(struct transfer *t)
     curl_easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
     t->head_done = true;
     transfer_arm_timer(t); /* the idle limit may be shorter than what is left of the first byte's */
+    transfer_stop_sending(t, status);
     t->events->head(t->user, (int)status, length);
 }
 
@@ -345,16 +365,6 @@ static size_t transfer_on_header(char *bytes, size_t size, size_t count, void *a
     else
         transfer_take_header(t, line);
     return t->dead ? 0 : line.len;
-}
-
-/* Tells libcurl which directions rest. It may call back at once for one that no longer does. */
-static void transfer_apply_pause(struct transfer *t)
-{
-    struct transfer_pool *pool = t->pool;
-    int mask = (t->paused ? CURLPAUSE_RECV : 0) | (t->send_paused ? CURLPAUSE_SEND : 0);
-    pool->depth++;
-    curl_easy_pause(t->easy, mask);
-    pool->depth--;
 }
 
 static size_t transfer_on_body(char *bytes, size_t size, size_t count, void *arg)
@@ -397,6 +407,8 @@ void transfer_send_more(struct transfer *t)
     if (!t->send_paused)
         return;
     t->send_paused = false;
+    t->sent_us = t->heard_us = clock_monotonic_us();
+    transfer_arm_timer(t);
     transfer_apply_pause(t);
 }
 
