@@ -16,7 +16,10 @@ static void parse(struct command *c, const char *const *arguments)
     command_parse(c, argc, argv);
 }
 
-#define ARGS(...) {__VA_ARGS__, NULL}
+#define ARGS(...)                                                                                            \
+    {                                                                                                        \
+        __VA_ARGS__, NULL                                                                                    \
+    }
 
 struct good_case {
     const char *arguments[ARGUMENTS_MAX];
@@ -45,7 +48,8 @@ static void good_lines(void **state)
         {ARGS("--listen", "unix:/s"), COMMAND_SERVE, NULL, NULL, "LISTEN=unix:/s"},
         {ARGS("--listen=h:1"), COMMAND_SERVE, NULL, NULL, "LISTEN=h:1"},
         {ARGS("--listen=a", "--listen", "b"), COMMAND_SERVE, NULL, NULL, "LISTEN=b"},
-        {ARGS("--listen", "a", "--check-config", "--env-file", "f"), COMMAND_CHECK_CONFIG, "f", NULL, "LISTEN=a"},
+        {ARGS("--listen", "a", "--check-config", "--env-file", "f"), COMMAND_CHECK_CONFIG, "f", NULL,
+         "LISTEN=a"},
     };
     for (size_t i = 0; i < TEST_COUNT(cases); i++) {
         const struct good_case *expected = &cases[i];
@@ -118,7 +122,7 @@ static void long_values_do_not_overflow(void **state)
 static void help_names_every_argument(void **state)
 {
     (void)state;
-    static const char *const names[] = {"--env-file", "--listen", "--check-config", "--print-config",
+    static const char *const names[] = {"--env-file", "--listen",  "--check-config", "--print-config",
                                         "--help",     "--version", "OPENAI_API_KEY", "LISTEN"};
     struct buf b;
     buf_init(&b, 100000);

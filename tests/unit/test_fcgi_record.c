@@ -57,7 +57,8 @@ static void the_smallest_and_the_largest_record(void **state)
     assert_int_equal(r.content.len, 0);
     assert_int_equal(r.whole.len, FCGI_RECORD_HEADER_SIZE);
     memset(bytes + 4, 0xFF, 3);
-    assert_int_equal(fcgi_record_parse(slice_make(bytes, FCGI_RECORD_MAX_SIZE - 1), &r), FCGI_RECORD_INCOMPLETE);
+    assert_int_equal(fcgi_record_parse(slice_make(bytes, FCGI_RECORD_MAX_SIZE - 1), &r),
+                     FCGI_RECORD_INCOMPLETE);
     assert_int_equal(fcgi_record_parse(slice_make(bytes, FCGI_RECORD_MAX_SIZE), &r), FCGI_RECORD_OK);
     assert_int_equal(r.content.len, 65535);
     assert_int_equal(r.whole.len, FCGI_RECORD_MAX_SIZE);
@@ -70,9 +71,9 @@ struct params_case {
     bool sound;
 };
 
-#define PARAMS(bytes, max, sound)                                                                                 \
-    {                                                                                                             \
-        {bytes, sizeof bytes - 1}, max, sound                                                                     \
+#define PARAMS(bytes, max, sound)                                                                            \
+    {                                                                                                        \
+        {bytes, sizeof bytes - 1}, max, sound                                                                \
     }
 
 static void params_are_checked_to_the_last_byte(void **state)
@@ -99,8 +100,12 @@ static void params_are_checked_to_the_last_byte(void **state)
         PARAMS("\1\2ab", 9, false),
         PARAMS("\1\1abX", 9, false),
         PARAMS("\xff\xff\xff\xff\0a", 9, false),
-        PARAMS("\1\xff\xff\xff\xff" "ab", 9, false),
-        PARAMS("\xff\xff\xff\xff\xff\xff\xff\xff" "ab", 9, false),
+        PARAMS("\1\xff\xff\xff\xff"
+               "ab",
+               9, false),
+        PARAMS("\xff\xff\xff\xff\xff\xff\xff\xff"
+               "ab",
+               9, false),
         PARAMS("\x80\0\0\xff\x80\0\0\1a", 9, false),
         /* NUL within a name or a value */
         PARAMS("\1\1\0b", 9, false),

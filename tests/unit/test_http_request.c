@@ -36,7 +36,9 @@ static void every_field_is_found(void **state)
     assert_slice(http_request_variable(&r, "SERVER_SOFTWARE"), "lighttpd");
     assert_null(http_request_variable(&r, "HTTP_OPENAI").ptr);
     assert_null(http_request_variable(&r, "HTTP_OPENAI_BETA_").ptr);
-    size_t headers = strlen("HTTP_AUTHORIZATION=Bearer k" "HTTP_X_REQUEST_ID=id-1" "HTTP_ORIGIN=http://o"
+    size_t headers = strlen("HTTP_AUTHORIZATION=Bearer k"
+                            "HTTP_X_REQUEST_ID=id-1"
+                            "HTTP_ORIGIN=http://o"
                             "HTTP_OPENAI_BETA=x=y");
     assert_int_equal(r.header_bytes, headers);
 }
@@ -165,8 +167,10 @@ static void bearer_tokens(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_field_is_found), cmocka_unit_test(targets_are_split),
-        cmocka_unit_test(results),              cmocka_unit_test(headers_have_a_cap),
+        cmocka_unit_test(every_field_is_found),
+        cmocka_unit_test(targets_are_split),
+        cmocka_unit_test(results),
+        cmocka_unit_test(headers_have_a_cap),
         cmocka_unit_test(bearer_tokens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

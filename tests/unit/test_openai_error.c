@@ -63,10 +63,10 @@ static void every_entry_is_whole(void **state)
 static void arguments_go_in_in_order(void **state)
 {
     (void)state;
-    const struct openai_error error = {.id = OPENAI_ERROR_INVALID_TYPE,
-                                       .param = SLICE_LITERAL("n"),
-                                       .args = {SLICE_LITERAL("n"), SLICE_LITERAL("an integer"),
-                                                SLICE_LITERAL("a string")}};
+    const struct openai_error error = {
+        .id = OPENAI_ERROR_INVALID_TYPE,
+        .param = SLICE_LITERAL("n"),
+        .args = {SLICE_LITERAL("n"), SLICE_LITERAL("an integer"), SLICE_LITERAL("a string")}};
     json_t *json = write_and_parse(&error);
     assert_member(json, "message", "Invalid type for 'n': expected an integer, but got a string instead.");
     assert_member(json, "param", "n");
@@ -146,9 +146,12 @@ static void the_table_can_be_printed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_entry_is_whole),        cmocka_unit_test(arguments_go_in_in_order),
-        cmocka_unit_test(hostile_arguments_stay_text), cmocka_unit_test(a_small_buffer_refuses),
-        cmocka_unit_test(keys_are_masked),             cmocka_unit_test(the_table_can_be_printed),
+        cmocka_unit_test(every_entry_is_whole),
+        cmocka_unit_test(arguments_go_in_in_order),
+        cmocka_unit_test(hostile_arguments_stay_text),
+        cmocka_unit_test(a_small_buffer_refuses),
+        cmocka_unit_test(keys_are_masked),
+        cmocka_unit_test(the_table_can_be_printed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -39,7 +39,8 @@ void answer_json(struct exchange *x, int status, struct slice json)
     snprintf(went, sizeof went, "health");
 }
 
-static const char *route(const char *base_path, bool admin, const char *method, const char *uri, const char *header)
+static const char *route(const char *base_path, bool admin, const char *method, const char *uri,
+                         const char *header)
 {
     struct config config = {.base_path = base_path, .allow_admin_api = admin};
     struct proxy proxy = {.config = &config};
@@ -132,7 +133,8 @@ static void websockets_are_refused(void **state)
     (void)state;
     const char *closed = openai_error_info(OPENAI_ERROR_WEBSOCKET)->name;
     assert_string_equal(route("", true, "GET", "/v1/realtime?model=m", NULL) + strlen("error "), closed);
-    assert_string_equal(route("", true, "GET", "/v1/models", "HTTP_UPGRADE=WebSocket") + strlen("error "), closed);
+    assert_string_equal(route("", true, "GET", "/v1/models", "HTTP_UPGRADE=WebSocket") + strlen("error "),
+                        closed);
     assert_string_equal(route("", true, "GET", "/v1/models", "HTTP_UPGRADE=h2c"), "api /models");
 }
 

@@ -198,7 +198,8 @@ static void the_cap_does_not_depend_on_the_splits(void **state)
                 size_t events;
                 bool ok = fits(stream, cap, piece, &events);
                 if (ok != (cap >= longest) || events != (ok ? 2 : 0))
-                    fail_msg("%s: cap %zu, pieces of %zu: %d, %zu events", streams[i], cap, piece, ok, events);
+                    fail_msg("%s: cap %zu, pieces of %zu: %d, %zu events", streams[i], cap, piece, ok,
+                             events);
             }
     }
 }

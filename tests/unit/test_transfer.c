@@ -84,11 +84,13 @@ static void upstream_accept(struct upstream *u)
     }
 }
 
-/* The length of a whole request, or 0. */
+/* The length of a whole request, or 0. One in chunks is the last thing that is sent. */
 static size_t request_length(struct buf *in)
 {
     const char *text = buf_text(in);
     const char *end = strstr(text, "\r\n\r\n");
+    if (end && strcasestr(text, "\r\ntransfer-encoding: chunked\r\n"))
+        return in->len >= 5 && memcmp(text + in->len - 5, "0\r\n\r\n", 5) == 0 ? in->len : 0;
     const char *length = strcasestr(text, "content-length: ");
     size_t body = end && length && length < end ? strtoul(length + 16, NULL, 10) : 0;
     size_t whole = end ? (size_t)(end - text) + 4 + body : 0;
@@ -172,6 +174,10 @@ struct world {
     bool hold;        /* body() says to hold back */
     bool cancel_all;  /* done() cancels every other transfer */
     bool start_again; /* done() starts another one, once */
+    struct slice upload; /* what read() gives, in pieces */
+    size_t upload_piece;
+    size_t reads;
+    bool upload_waits, upload_fails, cancel_in_read;
 };
 
 static void start(struct world *w);
@@ -232,7 +238,28 @@ static void on_done(void *user, enum transfer_result result, const char *detail)
     }
 }
 
-static const struct transfer_events events = {.header = on_header, .head = on_head, .body = on_body, .done = on_done};
+static size_t on_read(void *user, char *to, size_t size)
+{
+    struct owner *o = user;
+    struct world *w = o->world;
+    assert_false(o->ended);
+    w->reads++;
+    if (w->cancel_in_read) {
+        o->ended = true;
+        transfer_cancel(&o->transfer);
+        return 0;
+    }
+    if (w->upload_fails || w->upload_waits)
+        return w->upload_fails ? TRANSFER_READ_FAILED : TRANSFER_READ_LATER;
+    size_t n = w->upload.len < w->upload_piece ? w->upload.len : w->upload_piece;
+    n = n < size ? n : size;
+    if (n > 0)
+        memcpy(to, w->upload.ptr, n);
+    w->upload = slice_skip(w->upload, n);
+    return n;
+}
+
+static const struct transfer_events events = {.header = on_header, .head = on_head, .body = on_body, .done = on_done, .read = on_read};
 
 static void world_begin(struct world *w)
 {
@@ -311,6 +338,21 @@ static void start_get(struct world *w, const char *url)
 {
     static const char *const none[] = {NULL};
     start_request(w, &(struct transfer_request){.method = "GET", .url = url, .headers = none, .limits = w->limits});
+}
+
+static void start_upload(struct world *w, struct slice upload, int64_t length)
+{
+    static const char *const none[] = {NULL};
+    char url[64];
+    w->upload = upload;
+    w->upload_piece = w->upload_piece ? w->upload_piece : 1000;
+    snprintf(url, sizeof url, "http://127.0.0.1:%u/", w->up.port);
+    start_request(w, &(struct transfer_request){.method = "POST",
+                                                .url = url,
+                                                .headers = none,
+                                                .streamed = true,
+                                                .length = length,
+                                                .limits = w->limits});
 }
 
 static void say(struct world *w, const char *answer, enum then then)
@@ -889,6 +931,154 @@ static void after_a_pause_idle_time_counts_again(void **state)
     world_end(&w);
 }
 
+/* ---- bodies that are streamed ------------------------------------------------------------------------------- */
+
+static void assert_uploaded(struct world *w, struct slice expected, bool chunked)
+{
+    const char *got = buf_text(&w->up.request);
+    const char *at = strstr(got, "\r\n\r\n") + 4;
+    assert_int_equal(strcasestr(got, "transfer-encoding: chunked") != NULL, chunked);
+    assert_int_equal(strcasestr(got, "content-length:") != NULL, !chunked);
+    assert_null(strstr(got, "Expect:"));
+    struct buf body;
+    buf_init(&body, 1024 * 1024);
+    if (!chunked)
+        assert_true(buf_append(&body, at, w->up.request.len - (size_t)(at - got)));
+    for (size_t len = 1; chunked && len > 0; at += len + 2) {
+        char *end;
+        len = strtoul(at, &end, 16);
+        at = end + 2;
+        assert_true(buf_append(&body, at, len));
+    }
+    assert_true(slice_equals(buf_slice(&body), expected));
+    buf_free(&body);
+}
+
+static void streamed_bodies_arrive_whole(void **state)
+{
+    (void)state;
+    static char upload[100 * 1000];
+    static const size_t sizes[] = {0, 1, 999, sizeof upload};
+    for (size_t i = 0; i < sizeof upload; i++)
+        upload[i] = (char)('a' + i % 23);
+    for (size_t i = 0; i < TEST_COUNT(sizes); i++)
+        for (int chunked = 0; chunked < 2; chunked++)
+            for (size_t piece = 7; piece < 100000; piece *= 100) {
+                struct world w;
+                world_begin(&w);
+                w.upload_piece = piece;
+                say(&w, HELLO, KEEP);
+                start_upload(&w, slice_make(upload, sizes[i]), chunked ? -1 : (int64_t)sizes[i]);
+                await_count(&w, &w.done, 1);
+                assert_log(&w, "Content-Length: 5;head 200 5;ok;");
+                assert_uploaded(&w, slice_make(upload, sizes[i]), chunked);
+                world_end(&w);
+            }
+}
+
+static void a_streamed_body_can_wait(void **state)
+{
+    (void)state;
+    for (int chunked = 0; chunked < 2; chunked++) {
+        struct world w;
+        world_begin(&w);
+        /* Waiting is no fault of the upstream's, however long it takes. */
+        w.limits.first_byte_us = w.limits.idle_us = SHORT_US;
+        w.upload_waits = true;
+        say(&w, HELLO, KEEP);
+        start_upload(&w, SLICE_LITERAL("0123456789"), chunked ? -1 : 10);
+        for (size_t round = 0; round < 5; round++) {
+            await_count(&w, &w.reads, 1);
+            wait_us(&w, round == 1 ? 3 * SHORT_US : SHORT_US / 4);
+            assert_int_equal(w.reads, 1);
+            assert_int_equal(w.done, 0);
+            w.reads = 0;
+            transfer_send_more(w.owners[0].transfer);
+        }
+        w.upload_waits = false;
+        w.upload_piece = 3;
+        await_count(&w, &w.reads, 1);
+        transfer_send_more(w.owners[0].transfer);
+        transfer_send_more(w.owners[0].transfer);
+        await_count(&w, &w.done, 1);
+        assert_log(&w, "Content-Length: 5;head 200 5;ok;");
+        assert_uploaded(&w, SLICE_LITERAL("0123456789"), chunked);
+        world_end(&w);
+    }
+}
+
+static void a_streamed_body_can_fail(void **state)
+{
+    (void)state;
+    struct world w;
+    world_begin(&w);
+    w.upload_fails = true;
+    say(&w, HELLO, KEEP);
+    start_upload(&w, SLICE_LITERAL("x"), -1);
+    await_count(&w, &w.done, 1);
+    assert_int_not_equal(w.result, TRANSFER_OK);
+    await_count(&w, &w.up.client_closed, 1);
+    assert_int_equal(w.up.requests, 0);
+    world_end(&w);
+}
+
+static void a_read_can_cancel(void **state)
+{
+    (void)state;
+    struct world w;
+    world_begin(&w);
+    w.cancel_in_read = true;
+    say(&w, HELLO, KEEP);
+    start_upload(&w, SLICE_LITERAL("x"), -1);
+    await_count(&w, &w.up.client_closed, 1);
+    assert_int_equal(w.done, 0);
+    assert_int_equal(w.reads, 1);
+    assert_int_equal(transfer_pool_active(w.pool), 0);
+    world_end(&w);
+}
+
+/* The time for the first byte begins with the last piece, also where pieces were waited for. */
+static void after_a_streamed_body_time_counts(void **state)
+{
+    (void)state;
+    struct world w;
+    world_begin(&w);
+    w.limits.first_byte_us = SHORT_US;
+    w.upload_waits = true;
+    say(&w, "", HANG);
+    start_upload(&w, SLICE_LITERAL("x"), 1);
+    await_count(&w, &w.reads, 1);
+    wait_us(&w, 3 * SHORT_US);
+    assert_int_equal(w.done, 0);
+    w.upload_waits = false;
+    int64_t sent = clock_monotonic_us();
+    transfer_send_more(w.owners[0].transfer);
+    await_count(&w, &w.done, 1);
+    int64_t took = clock_monotonic_us() - sent;
+    assert_int_equal(w.result, TRANSFER_FIRST_BYTE_TIMEOUT);
+    assert_true(took >= SHORT_US - 10 * CLOCK_US_PER_MS && took < CLOCK_US_PER_SECOND);
+    world_end(&w);
+}
+
+/* An upstream may refuse a body before it has come. */
+static void an_answer_before_the_body_is_sent(void **state)
+{
+    (void)state;
+    static const char refusal[] = "HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno";
+    struct world w;
+    world_begin(&w);
+    w.upload_waits = true;
+    start_upload(&w, SLICE_LITERAL("0123456789"), 10);
+    await_count(&w, &w.reads, 1);
+    while (w.up.accepted == 0)
+        turn(&w);
+    assert_int_equal(send(w.up.conns[0].fd, refusal, sizeof refusal - 1, MSG_NOSIGNAL), sizeof refusal - 1);
+    await_count(&w, &w.done, 1);
+    assert_log(&w, "Content-Length: 2;head 413 2;ok;");
+    assert_string_equal(buf_text(&w.body), "no");
+    world_end(&w);
+}
+
 /* ---- cancelling --------------------------------------------------------------------------------------------- */
 
 /* Callbacks: two headers, the head, two pieces of the body. */
@@ -1064,6 +1254,12 @@ int main(void)
         cmocka_unit_test(resuming_what_is_not_paused_does_nothing),
         cmocka_unit_test(a_paused_transfer_still_has_a_total),
         cmocka_unit_test(after_a_pause_idle_time_counts_again),
+        cmocka_unit_test(streamed_bodies_arrive_whole),
+        cmocka_unit_test(a_streamed_body_can_wait),
+        cmocka_unit_test(a_streamed_body_can_fail),
+        cmocka_unit_test(a_read_can_cancel),
+        cmocka_unit_test(after_a_streamed_body_time_counts),
+        cmocka_unit_test(an_answer_before_the_body_is_sent),
         cmocka_unit_test(cancel_within_every_callback),
         cmocka_unit_test(cancel_between_turns),
         cmocka_unit_test(cancel_while_paused),

@@ -1,4 +1,4 @@
-/* Usage: each shape that answers have, found in whole bodies and in pieces, and never in what a model wrote. */
+/* Usage: each shape that answers have, found in whole bodies and in pieces, never in what a model wrote. */
 #include "test.h"
 
 #include "sluice/buf.h"
@@ -39,13 +39,16 @@ static void every_shape_is_read(void **state)
         {"{\"usage\":{\"total_tokens\":1},\"a\":{\"usage\":null}}", 0, 0, 1, 0, 0},
         {"{\"usage\":{\"total_tokens\":1},\"usage\":5,\"usage\":[],\"usage\":\"{\"}", 0, 0, 1, 0, 0},
         /* values that are not counts */
-        {"{\"usage\":{\"prompt_tokens\":-5,\"completion_tokens\":\"7\",\"total_tokens\":1.5}}", 0, 0, 0, 0, 0},
+        {"{\"usage\":{\"prompt_tokens\":-5,\"completion_tokens\":\"7\",\"total_tokens\":1.5}}", 0, 0, 0, 0,
+         0},
         {"{\"usage\":{\"prompt_tokens\":1,\"prompt_tokens_details\":null}}", 1, 0, 1, 0, 0},
         {"{\"usage\":{\"prompt_tokens\":1,\"prompt_tokens_details\":[3]}}", 1, 0, 1, 0, 0},
-        {"{\"usage\":{\"prompt_tokens\":9223372036854775807,\"completion_tokens\":1}}", INT64_MAX, 1, 0, 0, 0},
+        {"{\"usage\":{\"prompt_tokens\":9223372036854775807,\"completion_tokens\":1}}", INT64_MAX, 1, 0, 0,
+         0},
         /* "usage" as a value, and within a text that a model wrote */
         {"{\"usage\":{\"total_tokens\":3},\"a\":[\"usage\",\"usage\"]}", 0, 0, 3, 0, 0},
-        {"{\"usage\":{\"total_tokens\":3},\"content\":\"say \\\"usage\\\":{\\\"total_tokens\\\":99}\"}", 0, 0, 3, 0, 0},
+        {"{\"usage\":{\"total_tokens\":3},\"content\":\"say \\\"usage\\\":{\\\"total_tokens\\\":99}\"}", 0, 0,
+         3, 0, 0},
     };
     for (size_t i = 0; i < TEST_COUNT(cases); i++) {
         const struct usage_case *c = &cases[i];
@@ -95,7 +98,8 @@ static void what_is_no_usage_changes_nothing(void **state)
 static void no_text_makes_it_slow(void **state)
 {
     (void)state;
-    static const char *const pieces[] = {"\"", "\"usage\"", "\"usage\":{", "\"usage\":{\"a\":1,", "\"usage\": ", "{\"a\":"};
+    static const char *const pieces[] = {"\"",          "\"usage\"", "\"usage\":{", "\"usage\":{\"a\":1,",
+                                         "\"usage\": ", "{\"a\":"};
     for (size_t i = 0; i < TEST_COUNT(pieces); i++) {
         struct buf b;
         struct usage u;
