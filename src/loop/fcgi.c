@@ -58,7 +58,7 @@ struct fcgi_request {
     bool begun;      /* begin() was called, done() not */
     bool ended;      /* the connection must be closed; outcome says why */
     bool answered;   /* fcgi_request_end() was called */
-    bool lingering;  /* the answer is written, the rest of the body is awaited */
+    bool lingering;  /* the request is over, the rest of its body is awaited */
     bool too_large;  /* the head was dropped */
     bool paused;     /* body not wanted now */
     bool above_high; /* drained() is owed */
@@ -354,18 +354,12 @@ static void fcgi_await_writable(struct fcgi_request *r)
     event_add(&r->writable, &after);
 }
 
-/* Whether the answer can end with this turn's last write: all is said, and all of the body was read. */
-static bool fcgi_can_finish(const struct fcgi_request *r)
-{
-    return r->answered && r->phase == FCGI_PHASE_READ;
-}
-
 /* Writes what the peer takes. True where nothing is left that could be written in this turn; the last piece of a
  * complete answer is left for fcgi_finish_request(), to go out in one write with the closing records. */
 static bool fcgi_flush(struct fcgi_request *r)
 {
     for (int i = 0; r->out.len > 0; i++) {
-        if (fcgi_can_finish(r) && r->out.len <= FCGI_WIRE_CHUNK)
+        if (r->answered && r->out.len <= FCGI_WIRE_CHUNK)
             return true;
         if (i == FCGI_WRITES_A_TURN || !fcgi_is_writable(r)) {
             fcgi_await_writable(r);
@@ -500,10 +494,20 @@ static void fcgi_recycle(struct fcgi_request *r)
     fcgi_leave_idle(r);
 }
 
-/* The last bytes and the closing records. */
+/* The request is over and its body was read: the next one, or the end. */
+static void fcgi_leave_request(struct fcgi_request *r)
+{
+    if (fcgi_request_keeps_connection(r))
+        fcgi_recycle(r);
+    else
+        fcgi_end_connection(r, FCGI_DELIVERED);
+}
+
+/* The last bytes and the closing records. They do not wait for the rest of a body: nginx sends none of it once the
+ * answer has begun, and keeps the client waiting for the answer's end. The connection does wait: closing it while
+ * the front server still sends makes some of them lose the answer. */
 static void fcgi_finish_request(struct fcgi_request *r)
 {
-    bool keep = fcgi_request_keeps_connection(r);
     if (!fcgi_is_writable(r)) {
         fcgi_await_writable(r);
         return;
@@ -512,10 +516,14 @@ static void fcgi_finish_request(struct fcgi_request *r)
     buf_consume(&r->out, r->out.len);
     fcgi_report_done(r, ok ? FCGI_DELIVERED : FCGI_CLIENT_LEFT);
     fcgi_wire_drop(&r->wire);
-    if (ok && keep)
-        fcgi_recycle(r);
-    else
-        fcgi_end_connection(r, FCGI_DELIVERED);
+    if (!ok) {
+        fcgi_end_connection(r, FCGI_CLIENT_LEFT);
+    } else if (r->phase == FCGI_PHASE_READ) {
+        fcgi_leave_request(r);
+    } else {
+        r->lingering = true;
+        fcgi_arm_timer(r, r->server->limits.drain_us);
+    }
 }
 
 static void fcgi_tell_drained(struct fcgi_request *r)
@@ -534,14 +542,10 @@ static void fcgi_on_turn(evutil_socket_t fd, short what, void *arg)
     (void)what;
     if (!r->ended && !r->paused && r->in.len > 0)
         fcgi_process(r, (struct slice){NULL, 0});
-    if (!r->ended && r->begun && fcgi_flush(r)) {
-        if (fcgi_can_finish(r))
-            fcgi_finish_request(r);
-        else if (r->answered && !r->lingering) {
-            r->lingering = true;
-            fcgi_arm_timer(r, r->server->limits.drain_us);
-        }
-    }
+    if (!r->ended && r->begun && fcgi_flush(r) && r->answered)
+        fcgi_finish_request(r);
+    else if (!r->ended && r->lingering && r->phase == FCGI_PHASE_READ)
+        fcgi_leave_request(r);
     if (r->begun)
         fcgi_tell_drained(r);
     if (r->ended) {
