@@ -10,6 +10,9 @@
 /* Microseconds since an arbitrary start; never steps back. */
 int64_t clock_monotonic_us(void);
 
+/* Microseconds since the machine was started, its sleep included: the same for all processes; never steps back. */
+int64_t clock_boot_us(void);
+
 /* Microseconds since 1970-01-01T00:00:00Z; may step when the machine's clock is set. */
 int64_t clock_wall_us(void);
 
