@@ -189,6 +189,8 @@ bool config_load(struct config *c, const struct config_input *input, struct conf
         config_parse_setting(&l, i);
     if (config_keys_are_known(&l))
         config_check_keys(c, report);
+    if (config_keys_are_known(&l) && !config_option_failed(&l, "RATE_LIMIT__OVERRIDES"))
+        config_check_overrides(c, report);
     config_apply_debug(&l);
     for (size_t i = 0; i < OPTIONS_COUNT; i++)
         config_drop_text(&l.settings[i]);

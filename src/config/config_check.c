@@ -1,4 +1,4 @@
-/* The keys, checked against each other: one sorted list of all of them tells who shares which. */
+/* The keys, checked against each other: one sorted list of all of them tells who shares which, and who is there. */
 #include "config_check.h"
 
 #include <stdlib.h>
@@ -92,4 +92,44 @@ void config_check_keys(const struct config *c, struct config_report *report)
             "%zu of %zu client keys are also an OpenAI key: whoever has one can go around this proxy; "
             "give clients keys of their own",
             counts.shared, counts.clients);
+}
+
+static int config_compare_digests(const void *a, const void *b)
+{
+    return memcmp(a, b, sizeof(struct digest));
+}
+
+/* NULL without memory. */
+static struct digest *config_digest_clients(const struct config *c, size_t *count)
+{
+    *count = c->client_api_keys.count + c->api_key_mapping.count;
+    struct digest *digests = calloc(*count + 1, sizeof *digests);
+    bool ok = digests != NULL;
+    for (size_t i = 0; ok && i < *count; i++) {
+        size_t mapped = i - c->client_api_keys.count;
+        const char *key = i < c->client_api_keys.count ? c->client_api_keys.items[i]
+                                                       : c->api_key_mapping.items[mapped].client_key;
+        ok = digest_sha256(slice_from_text(key), &digests[i]);
+    }
+    if (ok)
+        qsort(digests, *count, sizeof *digests, config_compare_digests);
+    else
+        free(digests);
+    return ok ? digests : NULL;
+}
+
+void config_check_overrides(const struct config *c, struct config_report *report)
+{
+    const struct config_overrides *overrides = &c->rate_limit_overrides;
+    size_t count;
+    if (overrides->count == 0)
+        return;
+    struct digest *clients = config_digest_clients(c, &count);
+    if (!clients)
+        config_report_add(report, CONFIG_ERROR, "RATE_LIMIT__OVERRIDES", "there is not enough memory to check the keys");
+    for (size_t i = 0; clients && i < overrides->count; i++)
+        if (!bsearch(&overrides->items[i].client_key, clients, count, sizeof *clients, config_compare_digests))
+            config_report_add(report, CONFIG_ERROR, "RATE_LIMIT__OVERRIDES",
+                              "client key %zu is neither in CLIENT_API_KEYS nor in API_KEY_MAPPING", i + 1);
+    free(clients);
 }

@@ -7,4 +7,7 @@
 /* Whether every client key has an OpenAI key, and whether the two kinds are kept apart. */
 void config_check_keys(const struct config *c, struct config_report *report);
 
+/* Whether every override is of a client key that there is. */
+void config_check_overrides(const struct config *c, struct config_report *report);
+
 #endif

@@ -73,6 +73,34 @@ static bool config_put_seconds(struct buf *b, int64_t us)
     return buf_printf(b, "%lld.%0*lld", whole, digits, fraction);
 }
 
+static bool config_put_limit(struct buf *b, const char *name, int64_t value, bool *first)
+{
+    if (value < 0)
+        return true;
+    bool ok = buf_printf(b, "%s\"%s\": %lld", *first ? "" : ", ", name, (long long)value);
+    *first = false;
+    return ok;
+}
+
+static bool config_put_override(struct buf *b, const struct config_override *o)
+{
+    char hex[2 * CONFIG_FINGERPRINT_BYTES + 1];
+    bool first = true;
+    digest_hex(o->client_key.bytes, CONFIG_FINGERPRINT_BYTES, hex);
+    return buf_printf(b, "\"sha256:%s\": {", hex) &&
+           config_put_limit(b, "requests_per_minute", o->requests_per_minute, &first) &&
+           config_put_limit(b, "tokens_per_minute", o->tokens_per_minute, &first) &&
+           config_put_limit(b, "concurrent_requests", o->concurrent_requests, &first) && buf_append_char(b, '}');
+}
+
+static bool config_put_overrides(struct buf *b, const struct config_overrides *map)
+{
+    bool ok = map->count == 0 || buf_append_char(b, '{');
+    for (size_t i = 0; ok && i < map->count; i++)
+        ok = (i == 0 || buf_append_text(b, ", ")) && config_put_override(b, &map->items[i]);
+    return ok && (map->count == 0 || buf_append_char(b, '}'));
+}
+
 static bool config_put_choice(struct buf *b, const struct option_choice *choice, int64_t value)
 {
     while (choice->text && choice->value != value)
@@ -119,10 +147,12 @@ static bool config_put_value(struct buf *b, const struct option *o, const struct
     case OPTION_BYTES:
         return buf_printf(b, "%lld", (long long)*(const int64_t *)field);
     case OPTION_SECONDS:
+    case OPTION_SHARE:
         return config_put_seconds(b, *(const int64_t *)field);
     case OPTION_CHOICE:
         return config_put_choice(b, o->choices, *(const int64_t *)field);
     case OPTION_URL:
+    case OPTION_REDIS_URL:
         return config_put_url(b, *(const char *const *)field);
     case OPTION_MODE:
         return buf_printf(b, "%04llo", (unsigned long long)*(const int64_t *)field);
@@ -136,6 +166,8 @@ static bool config_put_value(struct buf *b, const struct option *o, const struct
         return config_put_words(b, field);
     case OPTION_KEY_LIST:
         return config_put_list(b, field);
+    case OPTION_OVERRIDES:
+        return config_put_overrides(b, field);
     case OPTION_KEY_MAP:
         return config_put_mappings(b, field);
     }

@@ -8,8 +8,10 @@ sluice_add_layer(config
     config_report.c
     dotenv.c
     option_keys.c
+    option_limits.c
     option_url.c
     option_value.c
     options.c
     options_doc.c
+    redis_url.c
   USES sluice_base PkgConfig::JANSSON)

@@ -4,9 +4,8 @@
  * Messages name a key by its place, never by its text; jansson's own messages quote their input and are not
  * used. Every copy of a secret is overwritten when the config's memory goes.
  */
-#include "option_value.h"
+#include "option_keys.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 
 struct option_secret {
@@ -33,8 +32,7 @@ static char *option_copy_secret(struct config *c, struct slice text)
     return copy;
 }
 
-/* What is wrong with one key, as a phrase; NULL for nothing. */
-static const char *option_check_key(const char *key)
+const char *option_check_key(const char *key)
 {
     size_t len = strlen(key);
     if (len == 0)
@@ -250,17 +248,25 @@ static const char *option_json_mistake(const json_error_t *error)
     }
 }
 
+json_t *option_load_secret_json(const struct option_value *v)
+{
+    json_error_t error;
+    json_t *json = json_loadb(v->text.ptr, v->text.len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    if (!json)
+        option_reject(v, "the value is not JSON: line %d, column %d: %s", error.line, error.column,
+                      option_json_mistake(&error));
+    return json;
+}
+
 bool option_set_key_map(const struct option_value *v, struct config_mappings *field)
 {
     if (v->text.len == 0) {
         *field = (struct config_mappings){0, NULL};
         return true;
     }
-    json_error_t error;
-    json_t *json = json_loadb(v->text.ptr, v->text.len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    json_t *json = option_load_secret_json(v);
     if (!json)
-        return option_reject(v, "the value is not JSON: line %d, column %d: %s", error.line, error.column,
-                             option_json_mistake(&error));
+        return false;
     bool ok = json_is_object(json) ? option_read_map(v, json, field)
                                    : option_reject(v, "the value is JSON, but not an object");
     json_decref(json);

@@ -1,6 +1,8 @@
 /* URLs and socket addresses: checked once here, so that nobody else has to doubt them. */
 #include "option_value.h"
 
+#include "sluice/redis_url.h"
+
 #include <arpa/inet.h>
 #include <ctype.h>
 
@@ -144,6 +146,17 @@ bool option_set_url(const struct option_value *v, const char **field)
         host[i] = (char)tolower((unsigned char)host[i]);
     *field = copy;
     return true;
+}
+
+bool option_set_redis_url(const struct option_value *v, const char **field)
+{
+    struct redis_url parts;
+    const char *wrong = redis_url_parse(v->text, &parts);
+    explicit_bzero(&parts, sizeof parts);
+    if (wrong)
+        return option_reject(v, "%s", wrong);
+    *field = arena_copy(&v->config->memory, v->text);
+    return *field || option_reject_memory(v);
 }
 
 bool option_put_url(struct buf *b, struct slice url)

@@ -15,7 +15,7 @@ static void option_put_shown(struct buf *b, const struct option_value *v)
 {
     struct buf plain;
     buf_init(&plain, OPTION_SHOWN_MAX);
-    if (v->option->type == OPTION_URL && memchr(v->text.ptr, '@', v->text.len))
+    if ((v->option->type == OPTION_URL || v->option->type == OPTION_REDIS_URL) && memchr(v->text.ptr, '@', v->text.len))
         option_put_url(&plain, v->text);
     else
         buf_append_slice(&plain, slice_take(v->text, OPTION_SHOWN_MAX));
@@ -120,13 +120,14 @@ static bool option_set_bytes(const struct option_value *v, int64_t *field)
     return option_set_bounded(v, parsed, number * units[unit].value, field);
 }
 
-static bool option_set_seconds(const struct option_value *v, int64_t *field)
+/* A decimal number in millionths; what is the phrase for what it is not. */
+static bool option_set_decimal(const struct option_value *v, const char *what, int64_t *field)
 {
     const char *dot = memchr(v->text.ptr, '.', v->text.len);
     struct slice whole = dot ? slice_take(v->text, (size_t)(dot - v->text.ptr)) : v->text;
     struct slice part = dot ? slice_skip(v->text, whole.len + 1) : SLICE_LITERAL("0");
     if (!option_is_digits(whole) || !option_is_digits(part))
-        return option_reject(v, "is not a number of seconds");
+        return option_reject(v, "is not %s", what);
     if (part.len > 6)
         return option_reject(v, "has more than six decimals");
     int64_t seconds = 0, fraction = 0;
@@ -241,11 +242,15 @@ bool option_set_value(const struct option_value *v)
     case OPTION_BYTES:
         return option_set_bytes(v, field);
     case OPTION_SECONDS:
-        return option_set_seconds(v, field);
+        return option_set_decimal(v, "a number of seconds", field);
+    case OPTION_SHARE:
+        return option_set_decimal(v, "a decimal number", field);
     case OPTION_CHOICE:
         return option_set_choice(v, field);
     case OPTION_URL:
         return option_set_url(v, field);
+    case OPTION_REDIS_URL:
+        return option_set_redis_url(v, field);
     case OPTION_NAME:
         return option_set_name(v, field);
     case OPTION_MODE:
@@ -259,6 +264,8 @@ bool option_set_value(const struct option_value *v)
     case OPTION_LIST:
     case OPTION_KEY_LIST:
         return option_set_key_list(v, field);
+    case OPTION_OVERRIDES:
+        return option_set_overrides(v, field);
     case OPTION_KEY_MAP:
         return option_set_key_map(v, field);
     }

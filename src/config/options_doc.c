@@ -1,6 +1,8 @@
 /* Everything that people read about options, written from the table. */
 #include "sluice/options.h"
 
+#include "sluice/config.h"
+
 #include "option_value.h"
 #include "sluice/clock.h"
 
@@ -66,6 +68,11 @@ bool options_put_allowed(struct buf *b, const struct option *o)
         return options_put_range(b, o);
     case OPTION_CHOICE:
         return options_put_choices(b, o);
+    case OPTION_SHARE:
+        return buf_printf(b, "a decimal number from %g to %g", (double)o->min / OPTION_SHARE_WHOLE,
+                          (double)o->max / OPTION_SHARE_WHOLE);
+    case OPTION_REDIS_URL:
+        return buf_append_text(b, "redis://[[user]:password@]host[:port][/database] or unix:///path[?db=NUMBER]");
     case OPTION_URL:
         return options_put_url(b, o);
     case OPTION_NAME:
@@ -86,6 +93,11 @@ bool options_put_allowed(struct buf *b, const struct option *o)
         return buf_printf(b,
                           "keys separated by commas, each at most %d visible ASCII characters without quotes",
                           OPTION_KEY_MAX);
+    case OPTION_OVERRIDES:
+        return buf_printf(b,
+                          "a JSON object {\"client key\": {\"requests_per_minute\": N, \"tokens_per_minute\": N, "
+                          "\"concurrent_requests\": N}} with any of the three, each from 0 to %d, %d for the last",
+                          CONFIG_LIMIT_MAX, CONFIG_CONCURRENT_MAX);
     case OPTION_KEY_MAP:
         return buf_printf(
             b,
@@ -128,7 +140,7 @@ static bool options_put_wrapped(struct buf *b, const char *indent, size_t width,
 static bool options_put_meaning(struct buf *b, const struct option *o)
 {
     bool plain = o->type == OPTION_INT || o->type == OPTION_BYTES || o->type == OPTION_SECONDS ||
-                 o->type == OPTION_CHOICE;
+                 o->type == OPTION_SHARE || o->type == OPTION_CHOICE || o->type == OPTION_REDIS_URL;
     bool ok = buf_append_text(b, o->prose);
     if (ok && plain)
         ok = buf_append_text(b, " Allowed: ") && options_put_allowed(b, o) && buf_append_char(b, '.');

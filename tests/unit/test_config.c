@@ -231,11 +231,13 @@ static void url_values(void **state)
               {"http://[::1]x", "has a port"}, {"http://h o", "contains a blank"},
               {"http://h\x7f", "contains a blank"}, {"http://h\xc3\xa9", "not ASCII"},
               {"http://h\"", "has a host that is not"}, {"http://a,b", "has a host that is not"}));
-    ASSERT_GOOD("CACHE__REDIS_URL", CASES({"redis://h", "redis://h"}, {"rediss://h:1/0", "rediss://h:1/0"},
+    ASSERT_GOOD("CACHE__REDIS_URL", CASES({"redis://h", "redis://h"}, {"redis://h:1/0", "redis://h:1/0"},
+                                          {"unix:///run/redis.sock?db=2", "unix:///run/redis.sock?db=2"},
                                           {"redis://:hunter2@h:6379/1", "redis://***@h:6379/1"},
                                           {"redis://u:p@ss@h", "redis://***@h"}));
     ASSERT_BAD("CACHE__REDIS_URL",
                CASES({"http://h", "has the wrong scheme"}, {"redi://h", "has the wrong scheme"},
+                     {"rediss://h:1/0", "asks for TLS"},
                      {"redis", "is not a URL"}, {"hunter2@h", "\"***\" is not a URL"}));
 }
 
@@ -538,7 +540,7 @@ static void unknown_names_in_the_environment(void **state)
         &l, "warning: RATE_LIMIT__REQUEST_PER_MINUTE: there is no such option (environment); did you mean "
             "RATE_LIMIT__REQUESTS_PER_MINUTE?");
     assert_says(&l, "did you mean CACHE__TTL_SECONDS?");
-    assert_says(&l, "warning: REDIS__URL: there is no such option (environment)\n");
+    assert_says(&l, "warning: REDIS__URL: there is no such option (environment); did you mean REDIS__TIMEOUT_MS?\n");
     assert_says_not(&l, "hunter2");
     unload(&l);
 }

@@ -12,8 +12,9 @@ static void every_row_is_complete(void **state)
     for (size_t i = 0; i < OPTIONS_COUNT; i++) {
         const struct option *o = options_at(i);
         size_t end = strlen(o->prose);
-        bool number = o->type == OPTION_INT || o->type == OPTION_BYTES || o->type == OPTION_SECONDS;
-        bool keys = o->type == OPTION_KEY_LIST || o->type == OPTION_KEY_MAP;
+        bool number = o->type == OPTION_INT || o->type == OPTION_BYTES || o->type == OPTION_SECONDS ||
+                      o->type == OPTION_SHARE;
+        bool keys = o->type == OPTION_KEY_LIST || o->type == OPTION_KEY_MAP || o->type == OPTION_OVERRIDES;
         assert_int_equal(options_find(slice_from_text(o->name)), i);
         assert_non_null(o->default_text);
         assert_true(*o->default_text || o->default_note);
@@ -53,11 +54,11 @@ static void the_nearest_name_is_suggested(void **state)
         {"OPENAI_API_KEYS", "OPENAI_API_KEY", 2, 1},
         {"CLIENT_API_KEY", "CLIENT_API_KEYS", 2, 1},
         {"RATE_LIMIT__REQUESTS_PER_MINUT", "RATE_LIMIT__REQUESTS_PER_MINUTE", SIZE_MAX, 1},
-        {"RATE_LIMIT__RPM", "RATE_LIMIT__TOKENS_PER_MINUTE", SIZE_MAX, 15},
+        {"RATE_LIMIT__RPM", "RATE_LIMIT__BACKEND", SIZE_MAX, 7},
         {"CACHE__TTL", "CACHE__TTL_SECONDS", SIZE_MAX, 1}, /* a beginning */
         {"CACHE__", "CACHE__SCOPE", SIZE_MAX, 5},
         {"CACHE__REDIS_URI", "CACHE__REDIS_URL", SIZE_MAX, 1},
-        {"REDIS__URL", NULL, SIZE_MAX, 0}, /* nothing like it, and no option has its prefix */
+        {"REDIS__URL", "REDIS__TIMEOUT_MS", SIZE_MAX, 9}, /* the only one with its prefix */
         {"X", NULL, 2, 0},
         {"", NULL, 2, 0},
         {"PATH", NULL, 2, 0},

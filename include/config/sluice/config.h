@@ -11,6 +11,7 @@
 
 #include "sluice/arena.h"
 #include "sluice/buf.h"
+#include "sluice/digest.h"
 #include "sluice/log.h"
 
 #include <stdbool.h>
@@ -35,6 +36,21 @@ struct config_mappings {
     size_t count;
     struct config_mapping *items; /* NULL when count is 0 */
 };
+
+/* The limits of one client key: those that were said, -1 otherwise. 0: unlimited. */
+struct config_override {
+    struct digest client_key; /* its SHA-256 */
+    int64_t requests_per_minute, tokens_per_minute, concurrent_requests;
+};
+
+struct config_overrides {
+    size_t count;
+    struct config_override *items; /* in the order in which they were written; NULL when count is 0 */
+};
+
+enum { CONFIG_LIMIT_MAX = 1000000000, CONFIG_CONCURRENT_MAX = 65536 };
+
+enum config_limit_backend { CONFIG_LIMIT_LOCAL, CONFIG_LIMIT_REDIS };
 
 enum config_address_kind {
     CONFIG_ADDRESS_INHERITED, /* descriptor 0, opened by whoever started the process */
@@ -92,6 +108,12 @@ struct config {
     /* Accepted, checked and printed, but nothing acts on them yet. */
     int64_t rate_limit_requests_per_minute;
     int64_t rate_limit_tokens_per_minute;
+    int64_t rate_limit_concurrent_requests;
+    struct config_overrides rate_limit_overrides;
+    int64_t rate_limit_backend;     /* an enum config_limit_backend */
+    int64_t rate_limit_local_share; /* in millionths */
+    int64_t rate_limit_lease_us;
+    int64_t redis_timeout_ms;
     bool cache_enabled;
     const char *cache_redis_url; /* may hold a password */
     int64_t cache_ttl_us;

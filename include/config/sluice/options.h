@@ -19,7 +19,9 @@ enum option_type {
     OPTION_BYTES,   /* whole bytes, or with KiB, MiB, GiB */
     OPTION_SECONDS, /* decimal seconds, kept as microseconds */
     OPTION_CHOICE,
+    OPTION_SHARE, /* a decimal number, kept in millionths */
     OPTION_URL,
+    OPTION_REDIS_URL, /* redis_url.h */
     OPTION_PATH,
     OPTION_NAME, /* a word, such as a user's or a group's name */
     OPTION_MODE, /* of a file, in octal */
@@ -27,6 +29,7 @@ enum option_type {
     OPTION_ADDRESS,
     OPTION_LIST,     /* words, separated by commas */
     OPTION_KEY_LIST, /* the same, of keys */
+    OPTION_OVERRIDES, /* a JSON object: client key → limits */
     OPTION_KEY_MAP,  /* a JSON object: client key → key, or {"key", "organization", "project"} */
 };
 
@@ -59,7 +62,9 @@ struct option {
 const struct option *options_at(size_t index);
 
 /* Number of rows, as a constant for arrays beside the table. */
-enum { OPTIONS_COUNT = 42 };
+enum { OPTIONS_COUNT = 48 };
+
+enum { OPTION_SHARE_WHOLE = 1000000 };
 
 /* The index of the option with exactly this name, or OPTIONS_COUNT. */
 size_t options_find(struct slice name);
