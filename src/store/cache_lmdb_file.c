@@ -1,0 +1,360 @@
+/* Opening is the one place where a store is judged; a damaged one is never repaired, it is only a cache. */
+#include "cache_lmdb_file.h"
+
+#include "sluice/clock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+enum {
+    CACHE_LMDB_READERS_MAX = 1024,
+    CACHE_LMDB_OPEN_TRIES = 100,
+    CACHE_LMDB_OPEN_PAUSE_US = 10 * CLOCK_US_PER_MS,
+    CACHE_LMDB_BOOT_SIZE = 64,
+    CACHE_LMDB_PATH_MAX = 4096,
+    CACHE_LMDB_NODE_HEAD = 8 + 2, /* LMDB's own bytes of an item: its head, and its place in the page */
+    CACHE_LMDB_PAGE_HEAD = 16,
+    CACHE_LMDB_LOG_KEY = 12
+};
+
+static const char cache_lmdb_magic[8] = "sluice1";
+static const char *const cache_lmdb_names[] = {"data.mdb", "lock.mdb", "boot"};
+
+enum cache_lmdb_result cache_lmdb_fail(struct cache_lmdb *s, const char *what, int rc)
+{
+    snprintf(s->trouble, sizeof s->trouble, "%s: %s", what, mdb_strerror(rc));
+    switch (rc) {
+    case MDB_CORRUPTED:
+    case MDB_PAGE_NOTFOUND:
+    case MDB_CURSOR_FULL:
+    case MDB_PAGE_FULL:
+    case MDB_INCOMPATIBLE:
+    case MDB_PANIC:
+    case MDB_INVALID:
+    case MDB_VERSION_MISMATCH:
+        s->damaged = true;
+        break;
+    default:
+        break;
+    }
+    return CACHE_LMDB_FAILED;
+}
+
+static bool cache_lmdb_path(const struct cache_lmdb *s, const char *suffix, char out[CACHE_LMDB_PATH_MAX])
+{
+    int n = snprintf(out, CACHE_LMDB_PATH_MAX, "%s%s", s->dir, suffix);
+    return n > 0 && n < CACHE_LMDB_PATH_MAX;
+}
+
+/* ---- the lock ----------------------------------------------------------------------------------------------- */
+
+bool cache_lmdb_lock(struct cache_lmdb *s)
+{
+    s->locked = flock(s->lock_fd, LOCK_EX | LOCK_NB) == 0;
+    return s->locked;
+}
+
+void cache_lmdb_unlock(struct cache_lmdb *s)
+{
+    if (s->locked)
+        flock(s->lock_fd, LOCK_UN);
+    s->locked = false;
+}
+
+/* For a moment only: a process that was stopped with the lock must not hold up another one's start. */
+static bool cache_lmdb_lock_soon(struct cache_lmdb *s)
+{
+    for (int i = 0; i < CACHE_LMDB_OPEN_TRIES; i++) {
+        if (cache_lmdb_lock(s))
+            return true;
+        usleep(CACHE_LMDB_OPEN_PAUSE_US);
+    }
+    return false;
+}
+
+/* ---- the boot ----------------------------------------------------------------------------------------------- */
+
+static bool cache_lmdb_read_text(const char *path, char out[CACHE_LMDB_BOOT_SIZE])
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    ssize_t n = fd < 0 ? -1 : read(fd, out, CACHE_LMDB_BOOT_SIZE - 1);
+    if (fd >= 0)
+        close(fd);
+    out[n > 0 ? n : 0] = '\0';
+    return n > 0;
+}
+
+static bool cache_lmdb_this_boot(char out[CACHE_LMDB_BOOT_SIZE])
+{
+    return cache_lmdb_read_text("/proc/sys/kernel/random/boot_id", out);
+}
+
+static bool cache_lmdb_is_of_this_boot(const struct cache_lmdb *s)
+{
+    char path[CACHE_LMDB_PATH_MAX], now[CACHE_LMDB_BOOT_SIZE], then[CACHE_LMDB_BOOT_SIZE];
+    if (!cache_lmdb_this_boot(now))
+        return true; /* nothing can be told: LMDB's own checks have to do */
+    return cache_lmdb_path(s, "/boot", path) && cache_lmdb_read_text(path, then) && strcmp(now, then) == 0;
+}
+
+static bool cache_lmdb_note_boot(const struct cache_lmdb *s)
+{
+    char path[CACHE_LMDB_PATH_MAX], now[CACHE_LMDB_BOOT_SIZE];
+    if (!cache_lmdb_this_boot(now))
+        return true;
+    int fd = cache_lmdb_path(s, "/boot", path) ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600) : -1;
+    if (fd < 0)
+        return false;
+    ssize_t written = write(fd, now, strlen(now));
+    return close(fd) == 0 && written == (ssize_t)strlen(now);
+}
+
+/* ---- the folder --------------------------------------------------------------------------------------------- */
+
+static void cache_lmdb_remove_folder(const struct cache_lmdb *s, const char *suffix)
+{
+    char path[CACHE_LMDB_PATH_MAX], file[CACHE_LMDB_PATH_MAX];
+    for (size_t i = 0; i < sizeof cache_lmdb_names / sizeof *cache_lmdb_names; i++) {
+        snprintf(path, sizeof path, "%s/%s", suffix, cache_lmdb_names[i]);
+        if (cache_lmdb_path(s, path, file))
+            unlink(file);
+    }
+    if (cache_lmdb_path(s, suffix, path))
+        rmdir(path);
+}
+
+static void cache_lmdb_move_aside(struct cache_lmdb *s, const char *why, struct buf *notice)
+{
+    char bad[CACHE_LMDB_PATH_MAX];
+    cache_lmdb_remove_folder(s, ".bad");
+    if (!cache_lmdb_path(s, ".bad", bad) || rename(s->dir, bad) != 0) {
+        cache_lmdb_remove_folder(s, "");
+        if (notice)
+            buf_printf(notice, "the cache in %s was removed and begun anew: %s", s->dir, why);
+    } else if (notice) {
+        buf_printf(notice, "the cache in %s was moved to %s and begun anew: %s", s->dir, bad, why);
+    }
+}
+
+/* Decides by the files alone. */
+static void cache_lmdb_judge_files(struct cache_lmdb *s, struct buf *notice)
+{
+    char data[CACHE_LMDB_PATH_MAX];
+    struct stat info;
+    if (s->damaged)
+        cache_lmdb_move_aside(s, s->trouble, notice);
+    s->damaged = false;
+    if (lstat(s->dir, &info) == 0 && !S_ISDIR(info.st_mode))
+        cache_lmdb_move_aside(s, "it was no directory", notice);
+    if (!cache_lmdb_path(s, "/data.mdb", data) || lstat(data, &info) != 0)
+        return;
+    if (!S_ISREG(info.st_mode))
+        cache_lmdb_move_aside(s, "data.mdb was no file", notice);
+    else if (!cache_lmdb_is_of_this_boot(s))
+        cache_lmdb_remove_folder(s, "");
+    else if ((uint64_t)info.st_size > s->max_bytes)
+        cache_lmdb_remove_folder(s, "");
+}
+
+/* ---- opening ------------------------------------------------------------------------------------------------ */
+
+static void cache_lmdb_shut(struct cache_lmdb *s)
+{
+    if (s->reader)
+        mdb_txn_abort(s->reader);
+    if (s->env)
+        mdb_env_close(s->env);
+    s->reader = NULL;
+    s->env = NULL;
+}
+
+static int cache_lmdb_open_tables(struct cache_lmdb *s, MDB_txn *txn)
+{
+    int rc = mdb_dbi_open(txn, NULL, 0, &s->main);
+    if (rc == 0)
+        rc = mdb_dbi_open(txn, "log", MDB_CREATE, &s->log);
+    if (rc == 0)
+        rc = mdb_dbi_open(txn, "index", MDB_CREATE, &s->index);
+    if (rc == 0)
+        rc = mdb_dbi_open(txn, "expiry", MDB_CREATE, &s->expiry);
+    return rc;
+}
+
+/* Reads the state, or begins it in an empty store. */
+static int cache_lmdb_check_state(struct cache_lmdb *s, MDB_txn *txn)
+{
+    struct cache_lmdb_state state = {.piece = s->piece, .next_arrival = 1};
+    MDB_val key = {5, (void *)(uintptr_t) "state"}, value = {sizeof state, &state};
+    MDB_stat info;
+    memcpy(state.magic, cache_lmdb_magic, sizeof state.magic);
+    int rc = mdb_stat(txn, s->main, &info);
+    if (rc != 0)
+        return rc;
+    if (info.ms_entries == 0)
+        return mdb_put(txn, s->main, &key, &value, 0);
+    rc = mdb_get(txn, s->main, &key, &value);
+    if (rc == MDB_NOTFOUND || (rc == 0 && value.mv_size != sizeof state))
+        return MDB_INVALID;
+    if (rc != 0)
+        return rc;
+    memcpy(&state, value.mv_data, sizeof state);
+    return memcmp(state.magic, cache_lmdb_magic, sizeof state.magic) == 0 && state.piece == s->piece ? 0 : MDB_INVALID;
+}
+
+/* The state first: a foreign store must not get tables of ours. */
+static int cache_lmdb_prepare(struct cache_lmdb *s)
+{
+    MDB_txn *txn;
+    int rc = mdb_txn_begin(s->env, NULL, 0, &txn);
+    if (rc != 0)
+        return rc;
+    rc = mdb_dbi_open(txn, NULL, 0, &s->main);
+    if (rc == 0)
+        rc = cache_lmdb_check_state(s, txn);
+    if (rc == 0)
+        rc = cache_lmdb_open_tables(s, txn);
+    if (rc == 0)
+        return mdb_txn_commit(txn);
+    mdb_txn_abort(txn);
+    return rc;
+}
+
+/* A file that was cut would end the process when its missing pages are touched. */
+static int cache_lmdb_check_length(struct cache_lmdb *s)
+{
+    MDB_envinfo info;
+    MDB_stat pages;
+    struct stat file;
+    mdb_filehandle_t fd;
+    mdb_env_info(s->env, &info);
+    mdb_env_stat(s->env, &pages);
+    if (mdb_env_get_fd(s->env, &fd) != 0 || fstat(fd, &file) != 0)
+        return errno;
+    s->device = file.st_dev;
+    s->inode = file.st_ino;
+    s->page_size = pages.ms_psize;
+    s->piece = (pages.ms_psize - CACHE_LMDB_PAGE_HEAD) / 2 - CACHE_LMDB_NODE_HEAD - CACHE_LMDB_LOG_KEY;
+    s->piece &= ~(size_t)1;
+    return (uint64_t)file.st_size >= (info.me_last_pgno + 1) * (uint64_t)pages.ms_psize ? 0 : MDB_CORRUPTED;
+}
+
+static int cache_lmdb_open_env(struct cache_lmdb *s)
+{
+    int dead;
+    int rc = mdb_env_create(&s->env);
+    if (rc == 0)
+        rc = mdb_env_set_maxdbs(s->env, 4);
+    if (rc == 0)
+        rc = mdb_env_set_maxreaders(s->env, CACHE_LMDB_READERS_MAX);
+    if (rc == 0)
+        rc = mdb_env_set_mapsize(s->env, s->max_bytes);
+    if (rc == 0)
+        rc = mdb_env_open(s->env, s->dir, MDB_NOSYNC | MDB_NOTLS | MDB_NORDAHEAD, 0600);
+    if (rc == 0)
+        rc = mdb_reader_check(s->env, &dead);
+    if (rc == 0)
+        rc = cache_lmdb_check_length(s);
+    if (rc == 0)
+        rc = cache_lmdb_prepare(s);
+    if (rc == 0)
+        rc = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &s->reader);
+    if (rc == 0)
+        mdb_txn_reset(s->reader);
+    return rc;
+}
+
+static bool cache_lmdb_try(struct cache_lmdb *s)
+{
+    int rc = mkdir(s->dir, 0700) != 0 && errno != EEXIST ? errno : 0;
+    if (rc == 0 && !cache_lmdb_note_boot(s))
+        rc = errno;
+    if (rc == 0)
+        rc = cache_lmdb_open_env(s);
+    if (rc == 0)
+        return true;
+    cache_lmdb_fail(s, s->dir, rc);
+    cache_lmdb_shut(s);
+    return false;
+}
+
+bool cache_lmdb_reopen(struct cache_lmdb *s, struct buf *notice)
+{
+    cache_lmdb_shut(s);
+    s->stuck = 0;
+    s->clearing = false;
+    for (int attempt = 0; attempt < 2; attempt++) {
+        cache_lmdb_judge_files(s, notice);
+        if (cache_lmdb_try(s)) {
+            s->looked_us = clock_monotonic_us();
+            return true;
+        }
+        if (!s->damaged)
+            break;
+    }
+    return false;
+}
+
+bool cache_lmdb_is_current(const struct cache_lmdb *s)
+{
+    char data[CACHE_LMDB_PATH_MAX];
+    struct stat info;
+    return s->env && cache_lmdb_path(s, "/data.mdb", data) && stat(data, &info) == 0 && info.st_ino == s->inode &&
+           info.st_dev == s->device;
+}
+
+/* ---- from outside ------------------------------------------------------------------------------------------- */
+
+static bool cache_lmdb_open_lock(struct cache_lmdb *s)
+{
+    char path[CACHE_LMDB_PATH_MAX];
+    if (!cache_lmdb_path(s, ".lock", path))
+        return false;
+    s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0600);
+    return s->lock_fd >= 0;
+}
+
+struct cache_lmdb *cache_lmdb_open(const char *state_dir, size_t max_bytes, struct buf *notice, struct buf *error)
+{
+    struct cache_lmdb *s = calloc(1, sizeof *s);
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    if (!s || asprintf(&s->dir, "%s/cache-v1", state_dir) < 0) {
+        free(s);
+        return NULL;
+    }
+    s->lock_fd = -1;
+    s->max_bytes = (max_bytes < CACHE_LMDB_BYTES_MIN ? CACHE_LMDB_BYTES_MIN : max_bytes) / page * page;
+    if (!cache_lmdb_open_lock(s))
+        buf_printf(error, "%s.lock: %s", s->dir, strerror(errno));
+    else if (!cache_lmdb_lock_soon(s))
+        buf_printf(error, "%s.lock: held by a process that does not go on", s->dir);
+    else if (!cache_lmdb_reopen(s, notice))
+        buf_printf(error, "%s", s->trouble);
+    cache_lmdb_unlock(s);
+    if (!s->env)
+        cache_lmdb_close(&s);
+    return s;
+}
+
+void cache_lmdb_close(struct cache_lmdb **store)
+{
+    struct cache_lmdb *s = *store;
+    *store = NULL;
+    if (!s)
+        return;
+    if (s->lock_fd >= 0 && s->env && !cache_lmdb_lock_soon(s))
+        s->env = NULL; /* its end will tidy up: closing might wait for the one that holds the lock */
+    cache_lmdb_shut(s);
+    if (s->lock_fd >= 0)
+        close(s->lock_fd);
+    free(s->dir);
+    free(s);
+}
+
+const char *cache_lmdb_trouble(const struct cache_lmdb *s)
+{
+    return s->trouble;
+}
