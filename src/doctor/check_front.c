@@ -30,12 +30,15 @@ static void check_no_answer(struct doctor *d, const struct answer *a)
 
 static void check_health_status(struct doctor *d, const struct answer *a)
 {
-    d->reached = true;
+    d->reached = a->by_sluice || !check_is_gateway_error(a->status);
     if (a->by_sluice && a->status == 200)
         report_add(&d->report, REPORT_OK, "health", NULL, "Sluice answers through %s", front_name(d->server));
+    else if (a->by_sluice && a->status == 404)
+        doctor_find(d, REPORT_WARN, "health", FRONT_FAULT_NOT_MAPPED, 0,
+                    "Sluice answers 404: the path arrives there as another one");
     else if (a->by_sluice)
         report_add(&d->report, REPORT_WARN, "health", NULL, "Sluice answers with status %d", a->status);
-    else if (check_is_gateway_error(a->status))
+    else if (!d->reached)
         doctor_find(d, REPORT_FAIL, "health", FRONT_FAULT_UNREACHABLE, 0,
                     "the web server answers %d by itself: it does not reach Sluice", a->status);
     else

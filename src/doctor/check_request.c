@@ -144,16 +144,19 @@ static void check_path_arrived(struct doctor *d, const struct check_echo *echo, 
     char whole[ARGUMENTS_URL_MAX + 128];
     snprintf(whole, sizeof whole, "%s%s", d->arguments.path, tail);
     const char *got_tail = strstr(echo->path, "/v1/_sluice/");
+    d->query_lost = strcmp(echo->query, query) != 0;
     if (strcmp(got_tail ? got_tail : "", tail) != 0)
         doctor_find(d, REPORT_FAIL, "path", FRONT_FAULT_PATH, 0, "%s arrives at Sluice as %s", whole, echo->path);
-    else if (strcmp(echo->query, query) != 0)
-        doctor_find(d, REPORT_FAIL, "path", FRONT_FAULT_PATH, 0, "the query ?%s arrives at Sluice as %s%s", query,
-                    echo->query[0] ? "?" : "nothing", echo->query);
     else if (strcmp(echo->path, whole) != 0)
         doctor_find(d, REPORT_WARN, "path", FRONT_FAULT_NOT_MAPPED, 0,
                     "%s arrives at Sluice as %s: the web server changes what stands before /v1", whole, echo->path);
     else
-        report_add(&d->report, REPORT_OK, "path", NULL, "path and query arrive as they were sent");
+        report_add(&d->report, REPORT_OK, "path", NULL, "it arrives as it was sent");
+    if (d->query_lost)
+        doctor_find(d, REPORT_FAIL, "query", FRONT_FAULT_PATH, 0, "?%s arrives at Sluice as %s%s", query,
+                    echo->query[0] ? "?" : "nothing", echo->query);
+    else
+        report_add(&d->report, REPORT_OK, "query", NULL, "it arrives as it was sent");
 }
 
 void check_path(struct doctor *d)
@@ -206,8 +209,8 @@ void check_body(struct doctor *d)
     if (!check_read_echo(&a, &echo))
         check_body_failed(d, &a, size);
     else if (echo.body_bytes != size)
-        report_add(&d->report, REPORT_FAIL, "body", NULL, "of a body of %lld bytes %lld arrive", (long long)size,
-                   (long long)echo.body_bytes);
+        doctor_find(d, REPORT_FAIL, "body", FRONT_FAULT_BODY, size, "of a body of %lld bytes only %lld arrive",
+                    (long long)size, (long long)echo.body_bytes);
     else
         report_add(&d->report, REPORT_OK, "body", NULL, "%lld bytes arrive%s", (long long)size,
                    size < d->max_body_bytes ? "; more were not tried" : ", as many as MAX_BODY_BYTES allows");

@@ -60,6 +60,7 @@ void check_stream(struct doctor *d)
     struct stream s;
     struct timing t;
     check_watch_best(d, false, &s, &t);
+    d->late = !s.whole || t.late > 0;
     if (!s.whole)
         check_not_whole(d, "stream", &s);
     else if (t.late > 0)
@@ -97,7 +98,7 @@ void check_compression(struct doctor *d)
 static void check_cut(struct doctor *d, const struct stream *s, int64_t waited_us)
 {
     doctor_find(d, REPORT_FAIL, "silence", FRONT_FAULT_SILENCE, d->arguments.silence_s,
-                "a stream that is silent for %lld s is cut after %lld s (status %d%s%s)",
+                "a stream that is silent for %lld s breaks off, after %lld s (status %d%s%s)",
                 (long long)d->arguments.silence_s, (long long)(waited_us / CLOCK_US_PER_SECOND), s->answer.status,
                 s->answer.error[0] ? "; " : "", s->answer.error);
 }

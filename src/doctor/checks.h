@@ -18,6 +18,8 @@ struct doctor {
     bool reached;             /* a web server answers, and may be trusted with the key */
     bool admitted;            /* Sluice answers to the key: what needs one can be asked */
     bool loopback;            /* the server is this machine */
+    bool query_lost;          /* streams cannot be told how to be */
+    bool late;                /* events do not arrive in time: what is said at the moment of one cannot be told */
     int version;              /* of HTTP in the answers, times ten */
     char protocol[32];        /* of HTTP in the requests, as Sluice sees it */
     int64_t max_body_bytes;   /* Sluice's */

@@ -25,16 +25,28 @@ void doctor_find(struct doctor *d, enum report_status status, const char *name, 
     buf_free(&change);
 }
 
+static void doctor_watch_streams(struct doctor *d)
+{
+    check_stream(d);
+    check_compression(d);
+    if (d->late) {
+        report_add(&d->report, REPORT_NOTE, "departure", NULL, "not tried: it takes a stream that arrives in time");
+    } else {
+        check_departure(d);
+        check_silent_departure(d);
+    }
+    check_silence(d);
+}
+
 static void doctor_ask_sluice(struct doctor *d)
 {
     check_http(d);
     check_path(d);
     check_body(d);
-    check_stream(d);
-    check_compression(d);
-    check_departure(d);
-    check_silent_departure(d);
-    check_silence(d);
+    if (d->query_lost)
+        report_add(&d->report, REPORT_NOTE, "stream", NULL, "not asked for: that takes a query");
+    else
+        doctor_watch_streams(d);
 }
 
 static void doctor_ask(struct doctor *d)

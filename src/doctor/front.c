@@ -65,7 +65,8 @@ static const char *const front_advice[FRONT_FAULT_COUNT][FRONT_COUNT] = {
     [FRONT_FAULT_PATH] =
         {
             "hand REQUEST_URI on as the client sent it",
-            [FRONT_LIGHTTPD] = "server.http-parseopts = ( \"url-normalize\" => \"disable\" ), and no url.rewrite",
+            [FRONT_LIGHTTPD] = "no setenv.add-environment of REQUEST_URI; and in a lighttpd that stands in front: "
+                               "server.http-parseopts = ( \"url-normalize\" => \"disable\" )",
             [FRONT_NGINX] = "fastcgi_param REQUEST_URI $request_uri;",
             [FRONT_APACHE] = "AllowEncodedSlashes NoDecode, and no RewriteRule",
         },

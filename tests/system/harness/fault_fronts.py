@@ -9,8 +9,7 @@ import re
 from pathlib import Path
 
 from . import keys
-from .front import Front
-from .process import Process, clean_environment
+from .process import Process, clean_environment, free_port
 from .sluice import BINARY, sanitizer_environment
 
 MODULES = "/usr/lib/apache2/modules"
@@ -46,10 +45,11 @@ http {{
     scgi_temp_path {directory}/nginx-scgi;
     default_type text/plain;
     server {{
-        listen {host}:{port};
+        {listen:listen {host}:{port};}
         {size:client_max_body_size 64m;}
         {server:}
         location / {{
+            {first:}
             include /etc/nginx/fastcgi_params;
             {buffering:fastcgi_buffering off;}
             {timeout:fastcgi_read_timeout 900s;}
@@ -125,16 +125,22 @@ def fill(template, changes, words):
     return WORD.sub(lambda match: str(words[match[1]]), text).replace("{{", "{").replace("}}", "}")
 
 
-class FaultyFront(Front):
-    """A front server with a template's configuration and these changes of its slots."""
+class FaultyFront:
+    """A front server with a template's configuration and these changes of its slots. The directory is its own."""
 
-    template = None
+    name = template = None
 
     def __init__(self, directory, socket, changes=None, host="127.0.0.1"):
         self.host = host
         self.changes = changes or {}
-        super().__init__(directory, socket)
+        self.port = free_port()
         self.origin = f"http://{host}:{self.port}"
+        directory.mkdir()
+        directory.chmod(0o777)
+        self.process = self.start(directory, socket)
+
+    def stop(self):
+        return self.process.stop()
 
     def user(self):
         return ""
