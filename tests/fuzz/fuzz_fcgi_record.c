@@ -1,6 +1,6 @@
 /*
- * FastCGI records and PARAMS streams: every record lies within the bytes and ends where its header says, and a
- * PARAMS stream is sound where a second reading, pair by pair, says so.
+ * FastCGI records and PARAMS streams: every record lies within the bytes and ends where its header says, and
+ * a PARAMS stream is sound where a second reading, pair by pair, says so.
  */
 #include "fuzz.h"
 
@@ -43,7 +43,8 @@ static void check_params(const uint8_t *data, size_t size)
 {
     static const size_t limits[] = {0, 1, 2, 10, SIZE_MAX};
     for (size_t i = 0; i < sizeof limits / sizeof *limits; i++)
-        FUZZ_ASSERT(fcgi_params_are_sound(slice_make(data, size), limits[i]) == is_sound(data, size, limits[i]));
+        FUZZ_ASSERT(fcgi_params_are_sound(slice_make(data, size), limits[i]) ==
+                    is_sound(data, size, limits[i]));
 }
 
 static void check_record(const struct fcgi_record *r, struct slice bytes)
@@ -53,7 +54,8 @@ static void check_record(const struct fcgi_record *r, struct slice bytes)
     FUZZ_ASSERT(r->request_id == header[2] * 256 + header[3]);
     FUZZ_ASSERT(r->content.len == (size_t)header[4] * 256 + header[5]);
     FUZZ_ASSERT(r->content.ptr == bytes.ptr + FCGI_RECORD_HEADER_SIZE);
-    FUZZ_ASSERT(r->whole.ptr == bytes.ptr && r->whole.len <= bytes.len && r->whole.len <= FCGI_RECORD_MAX_SIZE);
+    FUZZ_ASSERT(r->whole.ptr == bytes.ptr && r->whole.len <= bytes.len &&
+                r->whole.len <= FCGI_RECORD_MAX_SIZE);
     FUZZ_ASSERT(r->whole.len == FCGI_RECORD_HEADER_SIZE + r->content.len + header[6]);
     /* One byte less is not enough; the record alone is. */
     struct fcgi_record again;

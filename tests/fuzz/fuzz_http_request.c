@@ -1,6 +1,6 @@
 /*
- * CGI variables to a request: every field lies within its variable, what is accepted holds no control character that
- * could become a line, and a length is a number.
+ * CGI variables to a request: every field lies within its variable, what is accepted holds no control
+ * character that could become a line, and a length is a number.
  */
 #include "fuzz.h"
 
@@ -54,8 +54,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         vars[count++] = text + at;
     vars[count] = NULL;
     enum http_request_result result = http_request_parse(vars, &r);
-    const struct slice fields[] = {r.method,     r.path,   r.query,       r.content_type, r.authorization,
-                                   r.request_id, r.origin, r.remote_addr, http_request_bearer(&r)};
+    const struct slice fields[] = {r.method,       r.path,          r.query,
+                                   r.content_type, r.authorization, r.request_id,
+                                   r.origin,       r.remote_addr,   http_request_bearer(&r)};
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
         FUZZ_ASSERT(is_within(fields[i], text, size));
     struct slice bearer = http_request_bearer(&r);

@@ -1,6 +1,6 @@
 /*
- * Request bodies: whatever the bytes, the answer is the same each time, is bounded, and an error can be written as
- * JSON. What every check accepts is a JSON object for the weaker check, too, with the same fields.
+ * Request bodies: whatever the bytes, the answer is the same each time, is bounded, and an error can be
+ * written as JSON. What every check accepts is a JSON object for the weaker check, too, with the same fields.
  */
 #include "fuzz.h"
 

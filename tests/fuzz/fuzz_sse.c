@@ -1,6 +1,7 @@
 /*
- * Event streams: a stream in one piece and the same stream in pieces give the same events and the same failures, the
- * raw bytes of all events in a row are the stream, and each event's data is what a plain reading of it gives.
+ * Event streams: a stream in one piece and the same stream in pieces give the same events and the same
+ * failures, the raw bytes of all events in a row are the stream, and each event's data is what a plain
+ * reading of it gives.
  */
 #include "fuzz.h"
 

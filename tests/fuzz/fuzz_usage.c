@@ -1,6 +1,6 @@
 /*
- * Usage: counts are never negative, nothing is read beyond the end, what is not found changes nothing, and in a text
- * that is valid JSON only a member that is really called "usage" is found.
+ * Usage: counts are never negative, nothing is read beyond the end, what is not found changes nothing, and in
+ * a text that is valid JSON only a member that is really called "usage" is found.
  */
 #include "fuzz.h"
 
