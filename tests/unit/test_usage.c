@@ -45,6 +45,13 @@ static void every_shape_is_read(void **state)
         {"{\"usage\":{\"prompt_tokens\":1,\"prompt_tokens_details\":[3]}}", 1, 0, 1, 0, 0},
         {"{\"usage\":{\"prompt_tokens\":9223372036854775807,\"completion_tokens\":1}}", INT64_MAX, 1, 0, 0,
          0},
+        {"{\"usage\":{\"prompt_tokens\":\"1\",\"input_tokens\":5,\"total_tokens\":1e3,\"cached_tokens\":7}}", 0, 0, 0,
+         0, 0},
+        {"{\"usage\":{\"prompt_tokens\":[1],\"completion_tokens\":-99999999999999999999}}", 0, 0, 0, 0, 0},
+        {"{\"usage\":{\"prompt_tokens_details\":{\"deep\":{\"cached_tokens\":9}}}}", 0, 0, 0, 0, 0},
+        /* a member counts once, and names may be written with escapes */
+        {"{\"usage\":{\"total_tokens\":1,\"total_tokens\":2}}", 0, 0, 2, 0, 0},
+        {"{\"usage\":{\"total\\u005ftokens\":4}}", 0, 0, 4, 0, 0},
         /* "usage" as a value, and within a text that a model wrote */
         {"{\"usage\":{\"total_tokens\":3},\"a\":[\"usage\",\"usage\"]}", 0, 0, 3, 0, 0},
         {"{\"usage\":{\"total_tokens\":3},\"content\":\"say \\\"usage\\\":{\\\"total_tokens\\\":99}\"}", 0, 0,
@@ -82,6 +89,10 @@ static void what_is_no_usage_changes_nothing(void **state)
         "\"Usage\":{\"total_tokens\":1}",
         "\\\"usage\":{\"total_tokens\":1}",
         "\"usage\":{\"total_tokens\":99999999999999999999}",
+        "\"usage\":{\"prompt_tokens\":1,\"prompt_tokens_details\":{\"cached_tokens\":9223372036854775808}}",
+        "\"usage\":{\"total_tokens\":1,}",
+        "\"usage\":{\"total_tokens\":01}",
+        "\"usage\":{\"a\":\"\x01\"}",
     };
     for (size_t i = 0; i < TEST_COUNT(cases); i++) {
         struct usage u = {.total_tokens = 77};
