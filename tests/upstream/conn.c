@@ -181,7 +181,10 @@ static void body_begin(struct conn *c)
     if (c->body_left) {
         buf_reserve(&r->body, c->body_left < BODY_RESERVE_MAX ? c->body_left : BODY_RESERVE_MAX);
     }
-    if (r->chunked || c->body_left > LARGE_BODY) {
+    c->read_pace_us = c->control ? 0 : endpoints_read_pace(c);
+    if (c->read_pace_us) {
+        bufferevent_set_max_single_read(c->bev, LARGE_BODY);
+    } else if (r->chunked || c->body_left > LARGE_BODY) {
         bufferevent_set_max_single_read(c->bev, LARGE_READ);
     }
     if (r->expect && evbuffer_get_length(bufferevent_get_input(c->bev)) == 0) {
@@ -338,10 +341,25 @@ static void conn_leave(struct conn *c)
     }
 }
 
+/* read-pace: after each read of a body the socket rests for a while. */
+static void read_rest(struct conn *c)
+{
+    if (c->read_pace_us && c->state != CONN_READ_HEAD && c->state != CONN_REPLY) {
+        bufferevent_disable(c->bev, EV_READ);
+        conn_arm(c, c->read_pace_us);
+    }
+}
+
 static void on_read(struct bufferevent *bev, void *arg)
 {
+    struct conn *c = arg;
     (void)bev;
-    conn_leave(arg);
+    while (!c->dead && conn_step(c)) {
+    }
+    if (!c->dead) {
+        read_rest(c);
+    }
+    conn_leave(c);
 }
 
 static void on_drained(struct bufferevent *bev, void *arg)
@@ -359,7 +377,11 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
     struct conn *c = arg;
     (void)fd;
     (void)what;
-    reply_advance(c);
+    if (c->state == CONN_REPLY) {
+        reply_advance(c);
+    } else {
+        bufferevent_enable(c->bev, EV_READ);
+    }
     conn_leave(c);
 }
 

@@ -27,6 +27,7 @@ struct conn {
     evutil_socket_t fd;
     enum conn_state state;
     uint64_t body_left;
+    int64_t read_pace_us; /* between reads of this request's body */
     struct request *request;
     json_t *json; /* the body, when it is JSON */
     struct directive dir;

@@ -42,6 +42,7 @@ static const struct key keys[] = {
     KEY("headers", KIND_INT, headers),
     KEY("slow-head", KIND_MS, slow_head_us),
     KEY("drip", KIND_MS, drip_us),
+    KEY("read-pace", KIND_MS, read_pace_us),
     KEY("size", KIND_INT, size),
     KEY("gzip", KIND_INT, gzip),
     KEY("nodone", KIND_INT, nodone),

@@ -15,6 +15,7 @@ struct directive {
     int64_t delay_us;
     int64_t slow_head_us;
     int64_t drip_us;
+    int64_t read_pace_us;
     int64_t status;
     int64_t hang;
     int64_t cut; /* -1: no cut */

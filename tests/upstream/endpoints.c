@@ -42,20 +42,37 @@ static void directive_from_standard(struct conn *c)
     }
 }
 
-static void directive_select(struct conn *c)
+static bool directive_from_query(const struct conn *c, struct directive *d)
 {
     struct buf text = {0};
+    bool found = c->request->query.n && http_query_get(c->request, "sim", &text);
+    if (found) {
+        directive_parse(d, (struct slice){text.data, text.len});
+    }
+    buf_free(&text);
+    return found;
+}
+
+int64_t endpoints_read_pace(const struct conn *c)
+{
+    struct directive d;
+    directive_init(&d);
+    return directive_from_query(c, &d) ? d.read_pace_us : c->sim->standard.read_pace_us;
+}
+
+static void directive_select(struct conn *c)
+{
     const char *from_body = json_string_value(json_object_get(json_object_get(c->json, "metadata"), "sim"));
-    if (c->request->query.n && http_query_get(c->request, "sim", &text)) {
-        directive_parse(&c->dir, (struct slice){text.data, text.len});
-    } else if (from_body) {
+    if (directive_from_query(c, &c->dir)) {
+        return;
+    }
+    if (from_body) {
         directive_parse(&c->dir, (struct slice){from_body, strlen(from_body)});
     } else if (c->sim->queue) {
         directive_from_queue(c);
     } else {
         directive_from_standard(c);
     }
-    buf_free(&text);
 }
 
 static bool key_listed(const char *keys, struct slice key)
@@ -185,7 +202,7 @@ static bool route_post(struct conn *c, struct slice path)
 static void route(struct conn *c, struct slice path)
 {
     struct slice rest;
-    if (slice_equals(c->request->method, "POST") && route_post(c, path)) {
+    if (typed_handle(c, path) || (slice_equals(c->request->method, "POST") && route_post(c, path))) {
         return;
     }
     if (under(path, "models", &rest)) {

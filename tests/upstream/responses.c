@@ -273,6 +273,13 @@ static void responses_one(struct conn *c, struct slice id)
 {
     struct response r = {id.p, id.n, "gpt-4o-mini", 3, TOKENS_DEFAULT};
     struct buf body = {0};
+    struct buf stream = {0};
+    if (slice_equals(c->request->method, "GET") && http_query_get(c->request, "stream", &stream) && stream.len == 4) {
+        stream_answer(c, &r);
+        buf_free(&stream);
+        return;
+    }
+    buf_free(&stream);
     if (!slice_equals(c->request->method, "DELETE")) {
         whole_answer(c, &r);
         return;

@@ -26,6 +26,7 @@ struct stream {
     uint64_t left; /* bytes left of a binary body */
     uint64_t sequence;
     struct buf prefix, suffix, text;
+    const struct typed *typed; /* which of the streams of typed.c */
     char *tool_name;
 };
 
