@@ -119,3 +119,35 @@ bool json_value_int(struct json_value value, int64_t *out)
     *out = negative ? -*out : *out;
     return true;
 }
+
+/* Bytes up to the next blank or quote outside of a string, or up to the end of a string. */
+static size_t json_run(struct slice s, bool in_string)
+{
+    size_t i = 0;
+    if (!in_string) {
+        while (i < s.len && !strchr(" \t\r\n\"", s.ptr[i]))
+            i++;
+        return i;
+    }
+    while (i < s.len && s.ptr[i] != '"')
+        i += s.ptr[i] == '\\' ? 2 : 1;
+    return i < s.len ? i + 1 : s.len;
+}
+
+bool json_scan_put_compact(struct buf *out, struct slice json)
+{
+    bool in_string = false;
+    while (json.len > 0) {
+        size_t n = json_run(json, in_string);
+        if (!buf_append(out, json.ptr, n))
+            return false;
+        json = slice_skip(json, n);
+        bool quote = !in_string && json.len > 0 && json.ptr[0] == '"';
+        if (quote && !buf_append_char(out, '"'))
+            return false;
+        if (!in_string)
+            json = slice_skip(json, 1);
+        in_string = quote;
+    }
+    return true;
+}

@@ -8,7 +8,7 @@
 #ifndef SLUICE_JSON_SCAN_H
 #define SLUICE_JSON_SCAN_H
 
-#include "sluice/slice.h"
+#include "sluice/buf.h"
 
 #include <stdint.h>
 
@@ -98,5 +98,8 @@ bool json_value_is_zero(struct json_value value);
 
 /* A whole number as plain digits that an int64_t holds. */
 bool json_value_int(struct json_value value, int64_t *out);
+
+/* Appends a valid JSON text without the white space between its tokens, and so without line breaks. */
+bool json_scan_put_compact(struct buf *out, struct slice json);
 
 #endif
