@@ -191,6 +191,8 @@ bool config_load(struct config *c, const struct config_input *input, struct conf
         config_check_keys(c, report);
     if (config_keys_are_known(&l) && !config_option_failed(&l, "RATE_LIMIT__OVERRIDES"))
         config_check_overrides(c, report);
+    if (config_keys_are_known(&l) && !config_option_failed(&l, "KEY_ALIASES"))
+        config_check_aliases(c, report);
     config_apply_debug(&l);
     for (size_t i = 0; i < OPTIONS_COUNT; i++)
         config_drop_text(&l.settings[i]);

@@ -118,18 +118,32 @@ static struct digest *config_digest_clients(const struct config *c, size_t *coun
     return ok ? digests : NULL;
 }
 
-void config_check_overrides(const struct config *c, struct config_report *report)
+/* Every key that an option names must be a client key. first is the digest of the first one. */
+static void config_check_named(const struct config *c, const char *option, const struct digest *first, size_t stride,
+                               size_t named, struct config_report *report)
 {
-    const struct config_overrides *overrides = &c->rate_limit_overrides;
     size_t count;
-    if (overrides->count == 0)
+    if (named == 0)
         return;
     struct digest *clients = config_digest_clients(c, &count);
     if (!clients)
-        config_report_add(report, CONFIG_ERROR, "RATE_LIMIT__OVERRIDES", "there is not enough memory to check the keys");
-    for (size_t i = 0; clients && i < overrides->count; i++)
-        if (!bsearch(&overrides->items[i].client_key, clients, count, sizeof *clients, config_compare_digests))
-            config_report_add(report, CONFIG_ERROR, "RATE_LIMIT__OVERRIDES",
+        config_report_add(report, CONFIG_ERROR, option, "there is not enough memory to check the keys");
+    for (size_t i = 0; clients && i < named; i++)
+        if (!bsearch((const char *)first + i * stride, clients, count, sizeof *clients, config_compare_digests))
+            config_report_add(report, CONFIG_ERROR, option,
                               "client key %zu is neither in CLIENT_API_KEYS nor in API_KEY_MAPPING", i + 1);
     free(clients);
+}
+
+void config_check_overrides(const struct config *c, struct config_report *report)
+{
+    const struct config_overrides *o = &c->rate_limit_overrides;
+    config_check_named(c, "RATE_LIMIT__OVERRIDES", o->items ? &o->items->client_key : NULL, sizeof *o->items, o->count,
+                       report);
+}
+
+void config_check_aliases(const struct config *c, struct config_report *report)
+{
+    const struct config_aliases *a = &c->key_aliases;
+    config_check_named(c, "KEY_ALIASES", a->items ? &a->items->client_key : NULL, sizeof *a->items, a->count, report);
 }

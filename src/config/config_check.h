@@ -10,4 +10,7 @@ void config_check_keys(const struct config *c, struct config_report *report);
 /* Whether every override is of a client key that there is. */
 void config_check_overrides(const struct config *c, struct config_report *report);
 
+/* Whether every key that has a name is a client key. */
+void config_check_aliases(const struct config *c, struct config_report *report);
+
 #endif

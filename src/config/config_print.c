@@ -101,6 +101,17 @@ static bool config_put_overrides(struct buf *b, const struct config_overrides *m
     return ok && (map->count == 0 || buf_append_char(b, '}'));
 }
 
+static bool config_put_aliases(struct buf *b, const struct config_aliases *map)
+{
+    bool ok = map->count == 0 || buf_append_char(b, '{');
+    for (size_t i = 0; ok && i < map->count; i++) {
+        char hex[2 * CONFIG_FINGERPRINT_BYTES + 1];
+        digest_hex(map->items[i].client_key.bytes, CONFIG_FINGERPRINT_BYTES, hex);
+        ok = buf_printf(b, "%s\"sha256:%s\": \"%s\"", i > 0 ? ", " : "", hex, map->items[i].name);
+    }
+    return ok && (map->count == 0 || buf_append_char(b, '}'));
+}
+
 static bool config_put_choice(struct buf *b, const struct option_choice *choice, int64_t value)
 {
     while (choice->text && choice->value != value)
@@ -162,6 +173,9 @@ static bool config_put_value(struct buf *b, const struct option *o, const struct
         return config_put_text(b, *(const char *const *)field);
     case OPTION_ADDRESS:
         return config_put_address(b, field);
+    case OPTION_ALIASES:
+        return config_put_aliases(b, field);
+    case OPTION_NETWORKS:
     case OPTION_LIST:
         return config_put_words(b, field);
     case OPTION_KEY_LIST:

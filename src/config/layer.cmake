@@ -9,6 +9,7 @@ sluice_add_layer(config
     dotenv.c
     option_keys.c
     option_limits.c
+    option_metrics.c
     option_url.c
     option_value.c
     options.c

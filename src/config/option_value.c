@@ -264,6 +264,10 @@ bool option_set_value(const struct option_value *v)
     case OPTION_LIST:
     case OPTION_KEY_LIST:
         return option_set_key_list(v, field);
+    case OPTION_NETWORKS:
+        return option_set_networks(v, field);
+    case OPTION_ALIASES:
+        return option_set_aliases(v, field);
     case OPTION_OVERRIDES:
         return option_set_overrides(v, field);
     case OPTION_KEY_MAP:

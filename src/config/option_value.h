@@ -34,6 +34,8 @@ bool option_set_url(const struct option_value *v, const char **field);
 bool option_set_address(const struct option_value *v, struct config_address *field);
 bool option_set_key_list(const struct option_value *v, struct config_list *field);
 bool option_set_redis_url(const struct option_value *v, const char **field);
+bool option_set_networks(const struct option_value *v, struct config_list *field);
+bool option_set_aliases(const struct option_value *v, struct config_aliases *field);
 bool option_set_overrides(const struct option_value *v, struct config_overrides *field);
 bool option_set_key_map(const struct option_value *v, struct config_mappings *field);
 

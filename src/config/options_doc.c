@@ -93,6 +93,10 @@ bool options_put_allowed(struct buf *b, const struct option *o)
         return buf_printf(b,
                           "keys separated by commas, each at most %d visible ASCII characters without quotes",
                           OPTION_KEY_MAX);
+    case OPTION_NETWORKS:
+        return buf_append_text(b, "none, or addresses and networks such as 10.0.0.0/8 and ::1, separated by commas");
+    case OPTION_ALIASES:
+        return buf_printf(b, "a JSON object {\"client key\": \"name\"}, with names of at most %d bytes", CONFIG_ALIAS_MAX);
     case OPTION_OVERRIDES:
         return buf_printf(b,
                           "a JSON object {\"client key\": {\"requests_per_minute\": N, \"tokens_per_minute\": N, "

@@ -47,6 +47,7 @@ static bool keys_add(struct keys *k, const char *secret, size_t first, size_t co
     struct client_key key = {.first = first, .count = count};
     if (!keys_fingerprint(slice_from_text(secret), &key.digest, key.fingerprint))
         return false;
+    memcpy(key.name, key.fingerprint, sizeof key.fingerprint);
     struct client_key *slot = keys_slot(k, &key.digest);
     if (slot->count > 0)
         return true;
@@ -95,6 +96,15 @@ static bool keys_fill_shared(struct keys *k, const struct config *c)
     return true;
 }
 
+static void keys_fill_names(struct keys *k, const struct config_aliases *aliases)
+{
+    for (size_t i = 0; i < aliases->count; i++) {
+        struct client_key *slot = keys_slot(k, &aliases->items[i].client_key);
+        if (slot->count > 0)
+            snprintf(slot->name, sizeof slot->name, "%s", aliases->items[i].name);
+    }
+}
+
 struct keys *keys_new(const struct config *c)
 {
     struct keys *k = calloc(1, sizeof *k);
@@ -108,6 +118,8 @@ struct keys *keys_new(const struct config *c)
     k->upstreams = calloc(c->api_key_mapping.count + c->openai_api_keys.count + 1, sizeof *k->upstreams);
     if (!k->slots || !k->upstreams || !keys_fill_mapped(k, &c->api_key_mapping) || !keys_fill_shared(k, c))
         keys_free(&k);
+    if (k)
+        keys_fill_names(k, &c->key_aliases);
     return k;
 }
 

@@ -14,7 +14,8 @@ static void every_row_is_complete(void **state)
         size_t end = strlen(o->prose);
         bool number = o->type == OPTION_INT || o->type == OPTION_BYTES || o->type == OPTION_SECONDS ||
                       o->type == OPTION_SHARE;
-        bool keys = o->type == OPTION_KEY_LIST || o->type == OPTION_KEY_MAP || o->type == OPTION_OVERRIDES;
+        bool keys = o->type == OPTION_KEY_LIST || o->type == OPTION_KEY_MAP ||
+                    o->type == OPTION_ALIASES || o->type == OPTION_OVERRIDES;
         assert_int_equal(options_find(slice_from_text(o->name)), i);
         assert_non_null(o->default_text);
         assert_true(*o->default_text || o->default_note);

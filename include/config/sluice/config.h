@@ -48,6 +48,19 @@ struct config_overrides {
     struct config_override *items; /* in the order in which they were written; NULL when count is 0 */
 };
 
+/* The name of a client key in logs, metrics and the status page. */
+struct config_alias {
+    struct digest client_key; /* its SHA-256 */
+    const char *name;         /* at most CONFIG_ALIAS_MAX bytes */
+};
+
+struct config_aliases {
+    size_t count;
+    struct config_alias *items; /* NULL when count is 0 */
+};
+
+enum { CONFIG_ALIAS_MAX = 48 };
+
 enum { CONFIG_LIMIT_MAX = 1000000000, CONFIG_CONCURRENT_MAX = 65536 };
 
 enum config_limit_backend { CONFIG_LIMIT_LOCAL, CONFIG_LIMIT_REDIS };
@@ -77,6 +90,14 @@ struct config {
     bool debug;
     int64_t log_level;    /* an enum log_level; DEBUG has been applied: see config_log_level() */
     const char *log_file; /* empty: stderr */
+    bool log_bodies;      /* at the level debug */
+
+    struct config_aliases key_aliases;
+    struct config_list metrics_allow; /* networks (network.h), or the one word "none" */
+    struct config_list metrics_tokens;
+    int64_t metrics_max_models;
+    int64_t metrics_max_keys;
+    bool metrics_genai;
 
     int64_t workers; /* 0: no supervisor, this process serves; `auto` has been resolved */
     struct config_address listen;

@@ -29,6 +29,8 @@ enum option_type {
     OPTION_ADDRESS,
     OPTION_LIST,     /* words, separated by commas */
     OPTION_KEY_LIST, /* the same, of keys */
+    OPTION_NETWORKS,  /* a list of addresses and networks, or "none" */
+    OPTION_ALIASES,   /* a JSON object: client key → name */
     OPTION_OVERRIDES, /* a JSON object: client key → limits */
     OPTION_KEY_MAP,  /* a JSON object: client key → key, or {"key", "organization", "project"} */
 };
@@ -62,7 +64,7 @@ struct option {
 const struct option *options_at(size_t index);
 
 /* Number of rows, as a constant for arrays beside the table. */
-enum { OPTIONS_COUNT = 48 };
+enum { OPTIONS_COUNT = 55 };
 
 enum { OPTION_SHARE_WHOLE = 1000000 };
 

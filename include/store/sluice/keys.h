@@ -1,8 +1,8 @@
 /*
  * Who may ask, and with which upstream keys.
  *
- * Client keys are held as SHA-256 digests only. What logs and metrics show of a key is its fingerprint: the first
- * 12 hex digits of its digest. Upstream keys are held in the form in which they are sent.
+ * Client keys are held as SHA-256 digests only. What logs and metrics show of a key is its name (KEY_ALIASES), or its
+ * fingerprint: the first 12 hex digits of its digest. Upstream keys are held in the form in which they are sent.
  */
 #ifndef SLUICE_KEYS_H
 #define SLUICE_KEYS_H
@@ -24,6 +24,7 @@ struct upstream_key {
 struct client_key {
     struct digest digest;
     char fingerprint[KEY_FINGERPRINT_SIZE];
+    char name[CONFIG_ALIAS_MAX + 1]; /* of KEY_ALIASES, else the fingerprint: what logs and metrics show */
     size_t first, count;
 };
 

@@ -1,0 +1,4 @@
+# What is counted and shown.
+sluice_add_unit_test(config_metrics sluice_store)
+sluice_add_unit_test(exposition sluice_protocol)
+sluice_add_unit_test(network sluice_base)
