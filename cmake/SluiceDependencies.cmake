@@ -15,6 +15,7 @@ endfunction()
 sluice_require_pkg(EVENT "libevent_core>=2.1" libevent-dev)
 sluice_require_pkg(CURL "libcurl>=7.88" libcurl4-openssl-dev)
 sluice_require_pkg(JANSSON "jansson>=2.13" libjansson-dev)
+sluice_require_pkg(HIREDIS "hiredis>=0.14" libhiredis-dev)
 sluice_require_pkg(CRYPTO "libcrypto>=3.0" libssl-dev)
 sluice_require_pkg(LMDB "lmdb>=0.9.24" liblmdb-dev)
 
