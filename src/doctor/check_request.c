@@ -113,10 +113,12 @@ void check_key(struct doctor *d)
     d->admitted = check_read_echo(&a, &echo);
     if (d->admitted) {
         d->max_body_bytes = echo.max_body_bytes;
-        d->server = front_detect(slice_from_text(echo.software), echo.proxied);
+        if (echo.software[0] || echo.proxied)
+            d->server = front_detect(slice_from_text(echo.software), echo.proxied);
         check_copy(d->protocol, sizeof d->protocol, echo.protocol);
         report_add(&d->report, REPORT_OK, "authorization", NULL, "the Authorization header arrives");
-        report_add(&d->report, REPORT_OK, "key", NULL, "Sluice accepts it, behind %s", echo.software);
+        report_add(&d->report, REPORT_OK, "key", NULL, "Sluice accepts it, behind %s",
+                   echo.software[0] ? echo.software : front_name(d->server));
     } else {
         check_key_failed(d, &a);
     }

@@ -29,6 +29,7 @@ enum {
     FCGI_FEED_CAPACITY = 256 * 1024,
     FCGI_SEND_GUARD_SECONDS = 1,
     FCGI_ACCEPT_PAUSE_MS = 100,
+    FCGI_KEEP_CONNECTION = 1, /* a flag of BEGIN_REQUEST */
     FCGI_PAUSED_LOOK_MS = 50 /* how often a connection that is not read is looked at */
 };
 
@@ -421,8 +422,12 @@ const char *const *fcgi_request_variables(const struct fcgi_request *r)
 
 bool fcgi_request_keeps_connection(const struct fcgi_request *r)
 {
-    enum { KEEP_CONNECTION = 1 };
-    return r->begin_body[2] & KEEP_CONNECTION;
+    return r->begin_body[2] & FCGI_KEEP_CONNECTION;
+}
+
+void fcgi_request_close_connection(struct fcgi_request *r)
+{
+    r->begin_body[2] = (uint8_t)(r->begin_body[2] & ~FCGI_KEEP_CONNECTION);
 }
 
 bool fcgi_request_head_was_too_large(const struct fcgi_request *r)

@@ -144,8 +144,11 @@ static void diagnose_answer_departure(struct exchange *x)
     struct buf body;
     if (!diagnose_read_id(x, id))
         return;
+    const struct diagnosed_stream *stream = diagnose_find_stream(x, id);
+    if (!stream)
+        fcgi_request_close_connection(x->fcgi); /* another worker may know it */
     buf_init(&body, DIAGNOSE_ANSWER_MAX);
-    if (buf_append_char(&body, '{') && diagnose_put_departure(&body, diagnose_find_stream(x, id)) &&
+    if (buf_append_char(&body, '{') && diagnose_put_departure(&body, stream) &&
         buf_append_char(&body, '}'))
         answer_json(x, 200, buf_slice(&body));
     else

@@ -86,6 +86,10 @@ bool fcgi_request_head_was_too_large(const struct fcgi_request *r);
 /* Whether the front server wants to keep the connection for its next request. */
 bool fcgi_request_keeps_connection(const struct fcgi_request *r);
 
+/* Closes the connection behind the answer nevertheless, so that the front server's next request may reach another
+ * process. */
+void fcgi_request_close_connection(struct fcgi_request *r);
+
 /* Queues bytes of the answer; they are written in the same turn of the loop where the peer takes them. False past
  * FCGI_PENDING_MAX or without memory: the answer then has a hole and must be aborted. */
 bool fcgi_request_write(struct fcgi_request *r, struct slice bytes);
