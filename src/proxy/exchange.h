@@ -1,8 +1,8 @@
 /*
  * One request and its answer. The files of this folder, in the order of a request's life:
  *
- *   proxy.c ─▶ route.c ─▶ authenticate.c ─▶ receive.c ─▶ upstream.c ─▶ relay.c ─▶ settle.c
- *                 └────────────┴────────────────┴────────────┴──▶ answer.c ──────────┘
+ *   proxy.c ─▶ route.c ─▶ authenticate.c ─▶ receive.c ─▶ admit.c ─▶ cache.c ─▶ upstream.c ─▶ relay.c ─▶ settle.c
+ *                 └────────────┴────────────────┴───────────┴──────────┴────────────┴──▶ answer.c ────────┘
  *
  * diagnose.c stands in the place of upstream.c and relay.c for requests about Sluice itself.
  *
@@ -17,7 +17,9 @@
 #include "sluice/endpoint.h"
 #include "sluice/fcgi.h"
 #include "sluice/http_request.h"
+#include "sluice/inflight.h"
 #include "sluice/keys.h"
+#include "sluice/limits.h"
 #include "sluice/openai_error.h"
 #include "sluice/pool.h"
 #include "sluice/proxy.h"
@@ -46,6 +48,7 @@ enum {
 /* Why an exchange ended, for the log. */
 enum exchange_end {
     EXCHANGE_COMPLETE,        /* the upstream's answer, whatever its status, was delivered */
+    EXCHANGE_CACHED,          /* a kept or a shared answer was delivered */
     EXCHANGE_LOCAL,           /* an answer of Sluice's own that is no error: health */
     EXCHANGE_REFUSED,         /* the request was at fault; "error" says how */
     EXCHANGE_UPSTREAM_FAILED, /* no answer from the upstream; the client got an error */
@@ -64,10 +67,29 @@ enum exchange_body {
     EXCHANGE_BODY_STREAMED  /* of any size: passed on as it comes */
 };
 
+/* What the cache did, for X-Cache, log and metrics. */
+enum exchange_cache {
+    EXCHANGE_CACHE_NONE, /* it never came to it */
+    EXCHANGE_CACHE_HIT,
+    EXCHANGE_CACHE_MISS,
+    EXCHANGE_CACHE_COALESCED, /* another request's answer */
+    EXCHANGE_CACHE_BYPASS     /* not a request, or not a client, for the cache */
+};
+
+/* What a request's tokens were counted by. */
+enum exchange_usage_source {
+    EXCHANGE_USAGE_NONE,     /* there was nothing to count */
+    EXCHANGE_USAGE_UPSTREAM, /* the upstream told */
+    EXCHANGE_USAGE_DELTAS,   /* the input was estimated, the output counted from the deltas */
+    EXCHANGE_USAGE_ESTIMATE  /* the input was estimated */
+};
+
+struct caching;
+
 struct exchange {
     struct proxy *proxy;
     struct exchange *next, *prev;
-    struct fcgi_request *fcgi;
+    struct fcgi_request *fcgi; /* NULL: the client has left, others wait for the answer */
     struct arena memory;
 
     struct http_request http;
@@ -81,6 +103,20 @@ struct exchange {
     struct buf body;         /* of a streamed body: what has not gone upstream */
     bool body_done;
     struct diagnosis *diagnosis; /* NULL: the request goes upstream */
+
+    /* Its limits. */
+    bool has_limits;               /* limits is set */
+    struct limits_decision limits; /* at admission, or as last looked at */
+    struct limits_reservation *reservation;
+    int64_t estimated_input, estimated_tokens;
+    size_t delivered_tokens;       /* counted from the deltas of a stream */
+    bool usage_asked;              /* by Sluice, not by the client: to be hidden */
+    enum exchange_usage_source usage_source;
+
+    struct caching *caching;       /* NULL: the cache has no part in it */
+    enum exchange_cache cache_result;
+    struct buf *sent_body;         /* goes upstream instead of body; NULL: body does */
+    struct event orphan_event;     /* ends an exchange without a client */
 
     /* The attempts upstream. What follows is of the present one. */
     unsigned attempts;
@@ -131,6 +167,11 @@ struct proxy {
     const struct config *config;
     const struct keys *keys;
     struct pool *pool;
+    struct redis *redis;       /* NULL: not used */
+    struct limits *limits;
+    struct cache *cache;       /* NULL: off */
+    struct inflight *inflight; /* NULL: not shared with other processes */
+    struct exchange *flights;  /* those that others may join, linked by caching->next_flight */
     struct fcgi_server *server;
     struct transfer_pool *transfers;
     struct exchange *exchanges;
@@ -147,6 +188,11 @@ struct proxy {
     void *on_limit_ctx;
 };
 
+/* services.c: limits, cache, Redis. False: it cannot work; the log tells why. */
+bool services_open(struct proxy *p);
+void services_close(struct proxy *p);
+bool services_redis_is_connected(const struct proxy *p);
+
 /* route.c: where the request goes. Ends in authenticate_request() or an answer. */
 void route_request(struct exchange *x);
 
@@ -158,7 +204,7 @@ bool cors_put_headers(const struct exchange *x, struct buf *head);
 /* authenticate.c: whose request it is. Ends in receive_begin() or an answer. */
 void authenticate_request(struct exchange *x);
 
-/* receive.c: the body, and whether it can be served. Ends in upstream_begin() or an answer. */
+/* receive.c: the body, and whether it can be served. Ends in admit_request() or an answer. */
 void receive_begin(struct exchange *x);
 void receive_piece(struct exchange *x, struct slice bytes);
 void receive_end(struct exchange *x);
@@ -169,6 +215,23 @@ bool diagnose_begin(struct exchange *x);
 void diagnose_piece(struct exchange *x, struct slice bytes);
 void diagnose_end(struct exchange *x);
 void diagnose_settle(struct exchange *x, enum fcgi_outcome outcome);
+
+/* admit.c: the client's limits. Ends in cache_request() or an answer. */
+void admit_request(struct exchange *x);
+void admit_settle_cached(struct exchange *x);  /* no tokens were used */
+void admit_settle(struct exchange *x);         /* what is known now was used; later calls do nothing */
+bool admit_put_headers(struct exchange *x, struct buf *head);
+bool admit_hides_header(const struct exchange *x, struct slice name); /* of the upstream's, as the client has its own */
+
+/* cache.c: an answer that is known, or is under way. Ends in upstream_begin() or an answer. */
+void cache_request(struct exchange *x);
+void cache_take_event(struct exchange *x, const struct sse_event *event); /* of the upstream's stream */
+/* The upstream's complete answer, which may be made whole in place. False: it is not what was asked for. */
+bool cache_take_answer(struct exchange *x, struct buf *body);
+void cache_take_stream_end(struct exchange *x);
+void cache_take_failure(struct exchange *x);
+bool cache_is_wanted(const struct exchange *x); /* others wait for its answer */
+void cache_end(struct exchange *x);
 
 /* upstream.c: the request goes upstream, again where that helps. Its answer goes to relay.c. */
 void upstream_begin(struct exchange *x);
@@ -183,6 +246,9 @@ void relay_head(struct exchange *x, int status, int64_t length);
 bool relay_body(struct exchange *x, struct slice bytes); /* false: the upstream shall pause */
 void relay_end(struct exchange *x, enum transfer_result result, const char *detail);
 
+/* An event as the client shall see it; hide_usage: without the usage that it did not ask for. False: the answer ended. */
+bool relay_give_event(struct exchange *x, const struct sse_event *event, bool hide_usage);
+
 /* keepalive.c: comment lines for a stream that is silent. */
 void keepalive_start(struct exchange *x);
 void keepalive_stop(struct exchange *x);
@@ -195,6 +261,10 @@ void answer_too_large(struct exchange *x, int64_t size);
 /* 503 with Retry-After. */
 void answer_unavailable(struct exchange *x, enum openai_error_id id, int64_t retry_after_us);
 void answer_json(struct exchange *x, int status, struct slice json);
+/* An upstream's error body that was another exchange's answer. */
+void answer_upstream_error(struct exchange *x, int status, struct slice json);
+/* Bytes that the client has not taken. */
+size_t answer_pending(const struct exchange *x);
 /* The head with the lines of x->head; length -1: none is said. */
 bool answer_head(struct exchange *x, int status, int64_t length);
 bool answer_body(struct exchange *x, struct slice bytes);
@@ -207,6 +277,9 @@ void answer_upstream_error_event(struct exchange *x, enum exchange_end end, stru
 void answer_complete(struct exchange *x, enum exchange_end end);
 /* The answer breaks off: the front server must see it. */
 void answer_abort(struct exchange *x, enum exchange_end end);
+
+/* proxy.c: the exchange goes on without its client. */
+void proxy_orphan(struct exchange *x);
 
 /* settle.c: the log line, and the end. */
 void settle_exchange(struct exchange *x, enum fcgi_outcome outcome);

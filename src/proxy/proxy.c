@@ -155,11 +155,8 @@ static void proxy_count_served(struct proxy *p)
         p->on_limit(p->on_limit_ctx);
 }
 
-static void proxy_on_done(void *user, enum fcgi_outcome outcome)
+static void proxy_finish(struct exchange *x, enum fcgi_outcome outcome)
 {
-    struct exchange *x = user;
-    if (!x)
-        return;
     struct proxy *p = x->proxy;
     settle_exchange(x, outcome);
     if (x->prev)
@@ -172,6 +169,30 @@ static void proxy_on_done(void *user, enum fcgi_outcome outcome)
     p->active--;
     proxy_count_served(p);
     proxy_note_idle(p);
+}
+
+static void proxy_on_orphan_end(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    proxy_finish(arg, FCGI_CLIENT_LEFT);
+}
+
+void proxy_orphan(struct exchange *x)
+{
+    x->fcgi = NULL;
+    keepalive_stop(x);
+    event_assign(&x->orphan_event, x->proxy->base, -1, 0, proxy_on_orphan_end, x);
+    upstream_drained(x); /* nobody holds it back any longer */
+}
+
+static void proxy_on_done(void *user, enum fcgi_outcome outcome)
+{
+    struct exchange *x = user;
+    if (x && !x->answered && outcome != FCGI_DELIVERED && cache_is_wanted(x))
+        proxy_orphan(x);
+    else if (x)
+        proxy_finish(x, outcome);
 }
 
 /* Connections that are being handed over are gone after a few turns of the loop. */
@@ -253,7 +274,7 @@ struct proxy *proxy_new(struct event_base *base, int listen_fd, const struct con
     p->transfers = transfer_pool_new(base);
     p->pool = pool_new(keys, health, config->upstream_breaker_us);
     p->server = fcgi_server_new(base, listen_fd, &proxy_fcgi_events, &limits, p);
-    if (!p->idle_event || !p->transfers || !p->pool || !p->server)
+    if (!p->idle_event || !p->transfers || !p->pool || !p->server || !services_open(p))
         proxy_free(&p);
     return p;
 }
@@ -268,6 +289,7 @@ void proxy_free(struct proxy **proxy)
     fcgi_server_free(&p->server);
     transfer_pool_free(&p->transfers);
     pool_free(&p->pool);
+    services_close(p);
     if (p->idle_event)
         event_free(p->idle_event);
     free(p);
