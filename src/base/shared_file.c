@@ -55,12 +55,15 @@ static enum shared_file_result shared_file_fail_errno(const struct shared_file_r
 
 static void shared_file_fill_header(const struct shared_file_request *r, struct shared_file_header *h)
 {
-    *h = (struct shared_file_header){
-        .magic = SHARED_FILE_MAGIC, .order = SHARED_FILE_ORDER, .version = r->version, .file_size = r->file_size};
+    *h = (struct shared_file_header){.magic = SHARED_FILE_MAGIC,
+                                     .order = SHARED_FILE_ORDER,
+                                     .version = r->version,
+                                     .file_size = r->file_size};
     snprintf(h->name, sizeof h->name, "%s", r->name);
 }
 
-/* ---- what is there ------------------------------------------------------------------------------------------- */
+/* ---- what is there
+ * ------------------------------------------------------------------------------------------- */
 
 enum shared_file_state {
     SHARED_FILE_STATE_SOUND,
@@ -90,7 +93,8 @@ static enum shared_file_state shared_file_check(const struct shared_file_request
     if (info.st_mode & SHARED_FILE_OTHERS && fchmod(fd, SHARED_FILE_MODE) != 0)
         return shared_file_refuse(r, "is open to other users; its mode must be 0600");
     shared_file_fill_header(r, &wanted);
-    bool same = info.st_size == (off_t)r->file_size && pread(fd, &got, sizeof got, 0) == (ssize_t)sizeof got &&
+    bool same = info.st_size == (off_t)r->file_size &&
+                pread(fd, &got, sizeof got, 0) == (ssize_t)sizeof got &&
                 memcmp(&got, &wanted, sizeof got) == 0;
     return same ? SHARED_FILE_STATE_SOUND : SHARED_FILE_STATE_DAMAGED;
 }
@@ -115,7 +119,8 @@ static enum shared_file_state shared_file_find(const struct shared_file_request 
     return state;
 }
 
-/* ---- making it ----------------------------------------------------------------------------------------------- */
+/* ---- making it
+ * ----------------------------------------------------------------------------------------------- */
 
 /* Fills a new file; false with errno. */
 static bool shared_file_fill(const struct shared_file_request *r, int fd)
@@ -153,10 +158,11 @@ static bool shared_file_make(const struct shared_file_request *r, bool *ours)
     return ok;
 }
 
-/* ---- moving a damaged one aside ------------------------------------------------------------------------------ */
+/* ---- moving a damaged one aside
+ * ------------------------------------------------------------------------------ */
 
-/* The directory's lock, so that nobody moves aside what another has just made. The system frees it with the process
- * that holds it; the wait is bounded. -1 with a message. */
+/* The directory's lock, so that nobody moves aside what another has just made. The system frees it with the
+ * process that holds it; the wait is bounded. -1 with a message. */
 static int shared_file_lock(const struct shared_file_request *r)
 {
     int fd = open(r->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -186,7 +192,8 @@ static bool shared_file_move_aside(const struct shared_file_request *r, bool *mo
         ok = rename(r->path, r->aside) == 0;
         *moved = *moved || ok;
         if (ok)
-            buf_printf(r->message, "%s: was damaged, or is no file of this program; it is now %s, and begun anew",
+            buf_printf(r->message,
+                       "%s: was damaged, or is no file of this program; it is now %s, and begun anew",
                        r->path, r->aside);
         else
             shared_file_fail_errno(r, "is damaged and cannot be moved aside");
@@ -195,7 +202,8 @@ static bool shared_file_move_aside(const struct shared_file_request *r, bool *mo
     return ok;
 }
 
-/* ---- the whole ----------------------------------------------------------------------------------------------- */
+/* ---- the whole
+ * ----------------------------------------------------------------------------------------------- */
 
 static bool shared_file_name_is_good(const char *name)
 {
@@ -251,8 +259,8 @@ enum shared_file_result shared_file_open(struct shared_file *f, const char *dire
     return shared_file_fail(&r, "is being changed by somebody else all the time");
 }
 
-bool shared_file_open_existing(struct shared_file *f, const char *directory, const char *name, uint32_t version,
-                               size_t size, struct buf *message)
+bool shared_file_open_existing(struct shared_file *f, const char *directory, const char *name,
+                               uint32_t version, size_t size, struct buf *message)
 {
     struct shared_file_request r = {directory, name, version, size + SHARED_FILE_ALIGNMENT, message, "", ""};
     int fd;

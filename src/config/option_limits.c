@@ -25,8 +25,8 @@ static bool option_set_limit(const struct option_value *v, size_t place, const s
         *limit->field = value;
         return true;
     }
-    return option_reject(v, "the %s of client key %zu is not a whole number from 0 to %lld", limit->name, place,
-                         (long long)limit->max);
+    return option_reject(v, "the %s of client key %zu is not a whole number from 0 to %lld", limit->name,
+                         place, (long long)limit->max);
 }
 
 static bool option_read_override(const struct option_value *v, size_t place, json_t *json,

@@ -84,7 +84,8 @@ static bool redis_url_is_host(struct slice host, bool brackets)
 static const char *redis_url_take_host(struct slice authority, struct redis_url *out)
 {
     bool brackets = authority.len > 0 && authority.ptr[0] == '[';
-    struct slice host = redis_url_before(brackets ? slice_skip(authority, 1) : authority, brackets ? ']' : ':');
+    struct slice host =
+        redis_url_before(brackets ? slice_skip(authority, 1) : authority, brackets ? ']' : ':');
     struct slice rest = slice_skip(authority, host.len + (brackets ? 2 : 0));
     int64_t port = REDIS_URL_PORT;
     if (host.len == 0)
@@ -151,7 +152,8 @@ const char *redis_url_parse(struct slice url, struct redis_url *out)
     if (slice_equals_nocase(scheme, SLICE_LITERAL("unix")))
         return redis_url_take_unix(authority, path, out);
     if (slice_equals_nocase(scheme, SLICE_LITERAL("rediss")))
-        return "asks for TLS, which the Redis client library of this system cannot do; let a tunnel such as stunnel do "
+        return "asks for TLS, which the Redis client library of this system cannot do; let a tunnel such as "
+               "stunnel do "
                "it";
     return "has the wrong scheme";
 }

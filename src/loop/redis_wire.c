@@ -51,7 +51,8 @@ void redis_wire_close(struct redis_wire **wire)
         redis_wire_free(w);
 }
 
-/* ---- connecting ---------------------------------------------------------------------------------------------- */
+/* ---- connecting
+ * ---------------------------------------------------------------------------------------------- */
 
 union redis_socket_address {
     struct sockaddr any;
@@ -97,7 +98,8 @@ static int redis_wire_connect(const struct redis_url *url, const char *text)
     return -1;
 }
 
-/* ---- events -------------------------------------------------------------------------------------------------- */
+/* ---- events
+ * -------------------------------------------------------------------------------------------------- */
 
 /* Back from a callback: true where the wire is gone. */
 static bool redis_wire_is_gone(struct redis_wire *w)

@@ -1,8 +1,9 @@
 /*
  * One connection to a Redis server, and names resolved beside it. Private to the loop layer.
  *
- * Of hiredis only its parser and its formatter are used. Its asynchronous contexts end the process (an assertion) when a
- * server sends a reply that nobody asked for, have no time limits, and free themselves within callbacks.
+ * Of hiredis only its parser and its formatter are used. Its asynchronous contexts end the process (an
+ * assertion) when a server sends a reply that nobody asked for, have no time limits, and free themselves
+ * within callbacks.
  */
 #ifndef SLUICE_REDIS_WIRE_H
 #define SLUICE_REDIS_WIRE_H
@@ -16,12 +17,13 @@ struct redis_addresses {
     char text[REDIS_ADDRESSES_MAX][REDIS_ADDRESS_SIZE]; /* numeric */
 };
 
-/* ---- redis_resolve.c ----------------------------------------------------------------------------------------- */
+/* ---- redis_resolve.c
+ * ----------------------------------------------------------------------------------------- */
 
 struct redis_resolver;
 
-/* Resolves a name by a thread; the descriptor becomes readable when that is done. NULL where there is no memory,
- * thread or descriptor. */
+/* Resolves a name by a thread; the descriptor becomes readable when that is done. NULL where there is no
+ * memory, thread or descriptor. */
 struct redis_resolver *redis_resolver_start(const char *host);
 int redis_resolver_fd(const struct redis_resolver *r);
 
@@ -31,11 +33,13 @@ void redis_resolver_take(const struct redis_resolver *r, struct redis_addresses 
 /* At any time; a thread that still waits ends by itself. */
 void redis_resolver_free(struct redis_resolver **r);
 
-/* ---- redis_wire.c -------------------------------------------------------------------------------------------- */
+/* ---- redis_wire.c
+ * -------------------------------------------------------------------------------------------- */
 
 struct redis_wire;
 
-/* All are called from the loop, never from within a call of the functions below. Within them the wire may be closed. */
+/* All are called from the loop, never from within a call of the functions below. Within them the wire may be
+ * closed. */
 struct redis_wire_events {
     void (*connected)(void *user);
     void (*reply)(void *user, const struct redis_reply *reply);

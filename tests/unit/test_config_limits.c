@@ -17,7 +17,8 @@ static void load(struct loaded *l, const char *const *environment)
 {
     config_report_init(&l->report);
     buf_init(&l->text, 100000);
-    l->ok = config_load(&l->config, &(struct config_input){.environment = environment, .env_file = ""}, &l->report);
+    l->ok = config_load(&l->config, &(struct config_input){.environment = environment, .env_file = ""},
+                        &l->report);
     assert_true(config_report_write(&l->report, &l->text));
 }
 
@@ -28,7 +29,7 @@ static void unload(struct loaded *l)
     buf_free(&l->text);
 }
 
-#define KEYS "OPENAI_API_KEY=sk-up", "CLIENT_API_KEYS=one,two", "API_KEY_MAPPING={\"three\":\"sk-3\"}"
+#define KEYS     "OPENAI_API_KEY=sk-up", "CLIENT_API_KEYS=one,two", "API_KEY_MAPPING={\"three\":\"sk-3\"}"
 #define ENV(...) ((const char *const[]){KEYS, __VA_ARGS__, NULL})
 
 static void assert_bad(const char *variable, const char *message)
@@ -76,7 +77,8 @@ static void overrides_are_read(void **state)
 {
     (void)state;
     struct loaded l;
-    load(&l, ENV("RATE_LIMIT__OVERRIDES={\"two\": {\"tokens_per_minute\": 0, \"requests_per_minute\": 1000000000}, "
+    load(&l, ENV("RATE_LIMIT__OVERRIDES={\"two\": {\"tokens_per_minute\": 0, \"requests_per_minute\": "
+                 "1000000000}, "
                  "\"three\": {\"concurrent_requests\": 65536}, \"one\": {}}"));
     assert_true(l.ok);
     const struct config_overrides *o = &l.config.rate_limit_overrides;
@@ -104,7 +106,8 @@ static void wrong_overrides_are_named_by_their_place(void **state)
         {"{\"one\": {}, \"one\": {}}", "twice"},
         {"{\"\": {}}", "client key 1 is empty"},
         {"{\"two\": {}, \"one\": {\"hunter\": 1}}", "client key 2 has an unknown member"},
-        {"{\"one\": {\"requests_per_minute\": -1}}", "the requests_per_minute of client key 1 is not a whole number"},
+        {"{\"one\": {\"requests_per_minute\": -1}}",
+         "the requests_per_minute of client key 1 is not a whole number"},
         {"{\"one\": {\"requests_per_minute\": 1.5}}", "not a whole number"},
         {"{\"one\": {\"requests_per_minute\": \"60\"}}", "not a whole number"},
         {"{\"one\": {\"requests_per_minute\": null}}", "not a whole number"},
@@ -128,8 +131,9 @@ static void numbers_have_bounds(void **state)
     assert_bad("RATE_LIMIT__TOKENS_PER_MINUTE=1e6", "is not a whole number");
     assert_bad("RATE_LIMIT__LOCAL_SHARE=0", "is too small");
     assert_bad("RATE_LIMIT__LOCAL_SHARE=1.5", "is too large");
-    assert_bad("RATE_LIMIT__LOCAL_SHARE=half", "is not a decimal number (environment); allowed: a decimal number from "
-                                               "0.01 to 1");
+    assert_bad("RATE_LIMIT__LOCAL_SHARE=half",
+               "is not a decimal number (environment); allowed: a decimal number from "
+               "0.01 to 1");
     assert_bad("RATE_LIMIT__BACKEND=memcached", "is not known");
     assert_bad("RATE_LIMIT__LEASE_SECONDS=0.5", "is too small");
     assert_bad("REDIS__TIMEOUT_MS=0", "is too small");
@@ -140,10 +144,11 @@ static void numbers_have_bounds(void **state)
 static void overrides_are_printed_as_fingerprints(void **state)
 {
     (void)state;
-    assert_printed("RATE_LIMIT__OVERRIDES={\"one\": {\"requests_per_minute\": 5, \"concurrent_requests\": 2}, "
-                   "\"three\": {}}",
-                   "\nRATE_LIMIT__OVERRIDES={\"sha256:7692c3ad3540\": {\"requests_per_minute\": 5, "
-                   "\"concurrent_requests\": 2}, \"sha256:8b5b9db0c13d\": {}}\n");
+    assert_printed(
+        "RATE_LIMIT__OVERRIDES={\"one\": {\"requests_per_minute\": 5, \"concurrent_requests\": 2}, "
+        "\"three\": {}}",
+        "\nRATE_LIMIT__OVERRIDES={\"sha256:7692c3ad3540\": {\"requests_per_minute\": 5, "
+        "\"concurrent_requests\": 2}, \"sha256:8b5b9db0c13d\": {}}\n");
 }
 
 static void redis_urls_are_cut(void **state)
@@ -181,14 +186,30 @@ static void wrong_redis_urls_say_why(void **state)
 {
     (void)state;
     static const char *const cases[][2] = {
-        {"", "is not a URL"},          {"redis:", "is not a URL"},       {"redis://", "has no host"},
-        {"redis://:1", "has no host"}, {"redis://h:0", "has a port"},    {"redis://h:65536", "has a port"},
-        {"redis://h:", "has a port"},  {"redis://h:1:2", "has a port"},  {"redis://[::1", "has no ]"},
-        {"redis://[x]", "a host that"}, {"redis://[::1]x", "has a port"}, {"redis://h/x", "has a database"},
-        {"redis://h/65536", "a database"}, {"redis://u@h", "without a password"}, {"redis://:%4@h", "wrong %"},
-        {"redis://:%00@h", "wrong %"}, {"redis://a b", "contains a blank"}, {"redis://a,b", "has a host that"},
-        {"unix://h/p", "no absolute"}, {"unix:///", "no absolute path"}, {"unix:///p?x=1", "has a query"},
-        {"unix:///p?db=x", "database"}, {"rediss://h", "asks for TLS"},  {"http://h", "has the wrong scheme"},
+        {"", "is not a URL"},
+        {"redis:", "is not a URL"},
+        {"redis://", "has no host"},
+        {"redis://:1", "has no host"},
+        {"redis://h:0", "has a port"},
+        {"redis://h:65536", "has a port"},
+        {"redis://h:", "has a port"},
+        {"redis://h:1:2", "has a port"},
+        {"redis://[::1", "has no ]"},
+        {"redis://[x]", "a host that"},
+        {"redis://[::1]x", "has a port"},
+        {"redis://h/x", "has a database"},
+        {"redis://h/65536", "a database"},
+        {"redis://u@h", "without a password"},
+        {"redis://:%4@h", "wrong %"},
+        {"redis://:%00@h", "wrong %"},
+        {"redis://a b", "contains a blank"},
+        {"redis://a,b", "has a host that"},
+        {"unix://h/p", "no absolute"},
+        {"unix:///", "no absolute path"},
+        {"unix:///p?x=1", "has a query"},
+        {"unix:///p?db=x", "database"},
+        {"rediss://h", "asks for TLS"},
+        {"http://h", "has the wrong scheme"},
     };
     for (size_t i = 0; i < TEST_COUNT(cases); i++) {
         struct redis_url got;

@@ -170,7 +170,8 @@ static void what_is_no_file_of_ours_is_refused(void **state)
     assert_message(p, "is not a regular file");
     unlink(p->file);
     assert_null(p->f.data);
-    assert_int_equal(shared_file_open(&p->f, "/nonexistent", "limits", 3, SIZE, &p->message), SHARED_FILE_FAILED);
+    assert_int_equal(shared_file_open(&p->f, "/nonexistent", "limits", 3, SIZE, &p->message),
+                     SHARED_FILE_FAILED);
     assert_message(p, "cannot be made");
 }
 
@@ -190,7 +191,8 @@ static void two_versions_run_side_by_side(void **state)
     struct place *p = *state;
     struct shared_file other;
     assert_int_equal(open_file(p), SHARED_FILE_MADE);
-    assert_int_equal(shared_file_open(&other, p->directory, "limits", 4, 2 * SIZE, &p->message), SHARED_FILE_MADE);
+    assert_int_equal(shared_file_open(&other, p->directory, "limits", 4, 2 * SIZE, &p->message),
+                     SHARED_FILE_MADE);
     memcpy(other.data, "four", 5);
     assert_int_equal(*(char *)p->f.data, 0);
     shared_file_close(&other);
@@ -235,7 +237,8 @@ static void names_are_checked(void **state)
     struct place *p = *state;
     static const char *const wrong[] = {"", "a/b", "..", "A", "a-b", "abcdefghijklmnopqrstuvwxyz0123456"};
     for (size_t i = 0; i < TEST_COUNT(wrong); i++)
-        assert_int_equal(shared_file_open(&p->f, p->directory, wrong[i], 1, SIZE, &p->message), SHARED_FILE_FAILED);
+        assert_int_equal(shared_file_open(&p->f, p->directory, wrong[i], 1, SIZE, &p->message),
+                         SHARED_FILE_FAILED);
     assert_int_equal(count_files(p), 0);
 }
 

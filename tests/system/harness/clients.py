@@ -6,6 +6,7 @@ from pathlib import Path
 
 from . import keys
 from .process import ROOT, clean_environment
+from .tls import trusted_environment
 
 PROGRAMS = Path(__file__).resolve().parents[1] / "clients"
 DEPS = ROOT / "tests" / ".deps"
@@ -13,7 +14,8 @@ DEPS = ROOT / "tests" / ".deps"
 
 def _run(command, base_url, arguments, key):
     environment = clean_environment(
-        TEST_BASE_URL=base_url, TEST_KEY=key, TEST_PACKAGES=DEPS / "node" / "node_modules"
+        TEST_BASE_URL=base_url, TEST_KEY=key, TEST_PACKAGES=DEPS / "node" / "node_modules",
+        **trusted_environment(),
     )
     result = subprocess.run(
         [str(part) for part in command], env=environment, input=json.dumps(arguments), capture_output=True, text=True,

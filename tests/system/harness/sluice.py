@@ -2,10 +2,11 @@
 
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
-from .process import ROOT, Process, children_of, clean_environment, wait_until
+from .process import ROOT, Process, children_of, clean_environment, free_port, wait_until
 
 BINARY = Path(os.environ.get("SLUICE_BIN", ROOT / "build" / "release" / "sluice"))
 SANITIZED = bool(os.environ.get("SLUICE_ASAN"))
@@ -38,9 +39,11 @@ def run(*arguments, cwd, **settings):
 class Sluice:
     """A running sluice with a socket, a state directory and a log in `directory`."""
 
-    def __init__(self, directory, env_file="", **settings):
+    def __init__(self, directory, env_file="", listen="unix", binary=None, **settings):
         self.directory = directory
         self.socket = directory / "sluice.sock"
+        self.port = free_port() if listen == "tcp" else None
+        self.address = f"127.0.0.1:{self.port}" if self.port else f"unix:{self.socket}"
         self.env_file = directory / "settings.env"
         self.env_file.write_text(env_file)
         self.env_file.chmod(0o600)
@@ -48,12 +51,12 @@ class Sluice:
         values.update(settings)
         self.process = Process(
             "sluice",
-            [BINARY, "--env-file", self.env_file, "--listen", f"unix:{self.socket}"],
+            [binary or BINARY, "--env-file", self.env_file, "--listen", self.address],
             directory / "sluice.log",
             clean_environment(**sanitizer_environment(directory), **values),
             cwd=directory,
         )
-        wait_until(lambda: self.process.must_live() and self.socket.exists(), "sluice's socket")
+        wait_until(lambda: self.process.must_live() and (self.port or self.socket.exists()), "sluice's socket")
 
     def workers(self):
         return children_of(self.process.pid)
@@ -82,3 +85,59 @@ class Sluice:
         reports = sanitizer_reports(self.directory)
         assert not reports, reports
         assert status == 0, f"sluice ended with {status}:\n{self.process.text()[-4000:]}"
+
+
+class _Elsewhere:
+    """Stands in for a process that somebody else starts."""
+
+    status = None
+
+    def must_live(self):
+        return True
+
+
+class SpawnedSluice(Sluice):
+    """What a web server needs in order to start sluice by itself: a command, settings in a file, a state directory.
+
+    owner: the user that the web server works as, where that is not ours."""
+
+    def __init__(self, directory, env_file="", owner=None, **settings):
+        self.directory = directory
+        self.process = _Elsewhere()
+        self.log = directory / "sluice.log"
+        self.state = directory / "state"
+        self.runtime = directory / "run"
+        self.env_file = directory / "settings.env"
+        values = {"DRAIN_SECONDS": 2, "WORKERS": 1, "LOG_LEVEL": "debug", "LOG_FILE": self.log, **settings}
+        lines = [f"{name}='{value}'" for name, value in values.items()]
+        self.env_file.write_text("\n".join(lines) + "\n" + env_file)
+        self.log.touch()
+        for path in (self.state, self.runtime):
+            path.mkdir(mode=0o700)
+        # The build folder may be closed to the web server's user.
+        self.binary = Path(shutil.copy(BINARY, directory / "sluice"))
+        self.command = f"{self.binary} --env-file {self.env_file}"
+        for path in (self.env_file, self.log, self.state, self.runtime):
+            if owner:
+                shutil.chown(path, owner, owner)
+        self.env_file.chmod(0o600)
+
+    def processes(self):
+        """Those that run this directory's binary."""
+        return [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/exe") if _target_of(path) == str(self.binary)]
+
+    def log_lines(self):
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+    def stop(self):
+        """The web server, which has ended, must have taken its processes with it."""
+        wait_until(lambda: not self.processes(), "the end of the processes that the web server started", 15)
+        reports = sanitizer_reports(self.directory)
+        assert not reports, reports
+
+
+def _target_of(link):
+    try:
+        return os.readlink(link)
+    except OSError:
+        return None

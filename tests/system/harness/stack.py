@@ -9,13 +9,12 @@ from . import keys
 from .front import FRONTS
 from .process import short_directory, wait_until
 from .sim import Simulator
-from .sluice import Sluice
 
 
 class Stack:
     """Settings are Sluice's own options; what is not given is fit for most tests."""
 
-    def __init__(self, front, env_file="", **settings):
+    def __init__(self, front, env_file="", host="127.0.0.1", **settings):
         self.directory = short_directory()
         self.secrets = set(keys.ALL)
         self._parts = []
@@ -27,8 +26,9 @@ class Stack:
                 "CLIENT_API_KEYS": f"{keys.CLIENT},{keys.OTHER_CLIENT}",
             }
             values.update(settings)
-            self.sluice = self._start(Sluice(self.directory, env_file, **values))
-            self.front = self._start(FRONTS[front](self.directory, self.sluice.socket))
+            front_class = FRONTS[front]
+            self.sluice = self._start(front_class.make_sluice(self.directory, env_file, **values))
+            self.front = self._start(front_class(self.directory, self.sluice, host))
             self.origin = self.front.origin
             self.base_url = self.origin + "/v1"
             self.http = httpx.Client(base_url=self.origin, trust_env=False, timeout=60)
