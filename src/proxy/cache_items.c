@@ -4,6 +4,8 @@
  */
 #include "caching.h"
 
+#include "sluice/cache_key.h"
+
 #include <stdlib.h>
 
 static const struct slice cache_items_type = {"application/x-sluice-embedding", 30};

@@ -287,6 +287,8 @@ void proxy_free(struct proxy **proxy)
         return;
     p->on_idle = NULL;
     fcgi_server_free(&p->server);
+    while (p->exchanges) /* those without a client */
+        proxy_finish(p->exchanges, FCGI_CLIENT_LEFT);
     transfer_pool_free(&p->transfers);
     pool_free(&p->pool);
     services_close(p);

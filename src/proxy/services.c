@@ -7,6 +7,7 @@
 #include "exchange.h"
 
 #include "sluice/cache.h"
+#include "sluice/clock.h"
 #include "sluice/log.h"
 #include "sluice/redis_url.h"
 
@@ -22,7 +23,7 @@ static bool services_want_redis(const struct config *c)
 static void services_open_redis(struct proxy *p)
 {
     struct redis_url url;
-    if (services_want_redis(p->config) && redis_url_parse(p->config->cache_redis_url, &url) == NULL)
+    if (services_want_redis(p->config) && redis_url_parse(slice_from_text(p->config->cache_redis_url), &url) == NULL)
         p->redis = redis_new(p->base, &url, p->config->redis_timeout_ms * CLOCK_US_PER_MS);
 }
 
