@@ -194,16 +194,6 @@ static int json_bytes_next(struct json_bytes *b)
     return b->len == 0 ? -1 : (unsigned char)b->piece[b->at++];
 }
 
-int json_scan_compare(struct slice a, struct slice b)
-{
-    struct json_bytes left = {.rest = a}, right = {.rest = b};
-    for (;;) {
-        int x = json_bytes_next(&left), y = json_bytes_next(&right);
-        if (x != y || x < 0)
-            return x - y;
-    }
-}
-
 bool json_scan_text_is(struct slice inner, const char *text)
 {
     if (inner.len == 0 || !memchr(inner.ptr, '\\', inner.len))
