@@ -80,7 +80,20 @@ bool json_put_member_string(struct buf *b, const char *name, struct slice value)
 bool json_put_member_int(struct buf *b, const char *name, int64_t value)
 {
     size_t before = b->len;
-    return json_end_member(b, before, json_put_name(b, name) && buf_printf(b, "%lld", (long long)value));
+    return json_end_member(b, before, json_put_name(b, name) && buf_append_int(b, value));
+}
+
+static bool json_put_thousandths(struct buf *b, int64_t value)
+{
+    int rest = (int)(value % 1000);
+    char text[4] = {'.', (char)('0' + rest / 100), (char)('0' + rest / 10 % 10), (char)('0' + rest % 10)};
+    return buf_append_int(b, value / 1000) && buf_append(b, text, sizeof text);
+}
+
+bool json_put_member_thousandths(struct buf *b, const char *name, int64_t value)
+{
+    size_t before = b->len;
+    return json_end_member(b, before, json_put_name(b, name) && json_put_thousandths(b, value));
 }
 
 bool json_put_member_bool(struct buf *b, const char *name, bool value)

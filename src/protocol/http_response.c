@@ -48,7 +48,8 @@ const char *http_status_text(int status)
 
 bool http_response_begin(struct buf *b, int status)
 {
-    return buf_printf(b, "Status: %d %s\r\n", status, http_status_text(status));
+    return buf_append_text(b, "Status: ") && buf_append_int(b, status) && buf_append_char(b, ' ') &&
+           buf_append_text(b, http_status_text(status)) && buf_append_text(b, "\r\n");
 }
 
 static bool http_value_is_clean(struct slice value)
