@@ -53,6 +53,29 @@ static void any_two_bytes_give_valid_json(void **state)
     buf_free(&b);
 }
 
+/* Text is looked at in pieces of several bytes. */
+static void any_byte_anywhere_gives_valid_json(void **state)
+{
+    (void)state;
+    enum { TEXT = 20 };
+    for (int byte = 0; byte < 256; byte++)
+        for (size_t at = 0; at < TEXT; at++) {
+            char text[TEXT];
+            struct buf b;
+            memset(text, 'a', TEXT);
+            text[at] = (char)byte;
+            buf_init(&b, 200);
+            assert_true(json_put_string(&b, slice_make(text, TEXT)));
+            json_t *json = json_loads(buf_text(&b), JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+            assert_non_null(json);
+            if (byte < 0x80)
+                assert_true(slice_equals(slice_make(json_string_value(json), json_string_length(json)),
+                                         slice_make(text, TEXT)));
+            json_decref(json);
+            buf_free(&b);
+        }
+}
+
 static void members_make_an_object(void **state)
 {
     (void)state;
@@ -103,6 +126,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(strings_are_escaped),
         cmocka_unit_test(any_two_bytes_give_valid_json),
+        cmocka_unit_test(any_byte_anywhere_gives_valid_json),
         cmocka_unit_test(members_make_an_object),
         cmocka_unit_test(a_member_beyond_the_cap_leaves_no_trace),
     };
