@@ -85,6 +85,19 @@ bool buf_append_char(struct buf *b, char c)
     return buf_append(b, &c, 1);
 }
 
+bool buf_append_int(struct buf *b, int64_t value)
+{
+    char digits[24], *at = digits + sizeof digits;
+    uint64_t left = value < 0 ? -(uint64_t)value : (uint64_t)value;
+    do {
+        *--at = (char)('0' + left % 10);
+        left /= 10;
+    } while (left > 0);
+    if (value < 0)
+        *--at = '-';
+    return buf_append(b, at, (size_t)(digits + sizeof digits - at));
+}
+
 bool buf_printf(struct buf *b, const char *format, ...)
 {
     va_list args;

@@ -2,6 +2,7 @@
 #include "sluice/clock.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 static int64_t clock_read_us(clockid_t id)
@@ -28,9 +29,16 @@ int64_t clock_wall_us(void)
 
 void clock_format_utc(int64_t wall_us, char out[CLOCK_TEXT_SIZE])
 {
+    static _Thread_local time_t last = -1; /* the second whose text is kept: most lines have that of the one before */
+    static _Thread_local char text[CLOCK_TEXT_SIZE];
     time_t seconds = (time_t)(wall_us / CLOCK_US_PER_SECOND);
-    struct tm utc;
-    gmtime_r(&seconds, &utc);
-    size_t len = strftime(out, CLOCK_TEXT_SIZE, "%Y-%m-%dT%H:%M:%S", &utc);
+    if (seconds != last) {
+        struct tm utc;
+        gmtime_r(&seconds, &utc);
+        strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &utc);
+        last = seconds;
+    }
+    size_t len = strlen(text);
+    memcpy(out, text, len);
     snprintf(out + len, CLOCK_TEXT_SIZE - len, ".%06dZ", (int)(wall_us % CLOCK_US_PER_SECOND));
 }

@@ -3,6 +3,7 @@
 
 #include <openssl/crypto.h>
 #include <openssl/sha.h>
+#include <pthread.h>
 #include <sys/random.h>
 
 bool digest_sha256(struct slice data, struct digest *out)
@@ -31,7 +32,43 @@ void digest_hex(const void *bytes, size_t n, char *out)
     out[2 * n] = '\0';
 }
 
+/* Random bytes that the kernel gave and nobody has taken: a call for each request id would cost more than the id. */
+static struct {
+    unsigned char bytes[1024];
+    size_t left;
+    bool watched; /* a child process forgets them */
+} digest_pool;
+
+/* No two processes may ever take the same bytes. */
+static void digest_forget_pool(void)
+{
+    digest_pool.left = 0;
+    memset(digest_pool.bytes, 0, sizeof digest_pool.bytes);
+}
+
+static void digest_fill_pool(void)
+{
+    if (!digest_pool.watched && pthread_atfork(NULL, NULL, digest_forget_pool) != 0)
+        return;
+    digest_pool.watched = true;
+    ssize_t got = getrandom(digest_pool.bytes, sizeof digest_pool.bytes, 0);
+    digest_pool.left = got > 0 ? (size_t)got : 0;
+}
+
+/* What was taken is not kept. */
+static void digest_take_from_pool(void *out, size_t n)
+{
+    digest_pool.left -= n;
+    memcpy(out, digest_pool.bytes + digest_pool.left, n);
+    memset(digest_pool.bytes + digest_pool.left, 0, n);
+}
+
 bool digest_random(void *out, size_t n)
 {
-    return getrandom(out, n, 0) == (ssize_t)n;
+    if (n <= sizeof digest_pool.bytes / 8 && digest_pool.left < n)
+        digest_fill_pool();
+    if (n > sizeof digest_pool.bytes / 8 || digest_pool.left < n)
+        return getrandom(out, n, 0) == (ssize_t)n;
+    digest_take_from_pool(out, n);
+    return true;
 }

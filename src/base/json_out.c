@@ -1,11 +1,29 @@
 /* JSON text into a buffer. */
 #include "sluice/json_out.h"
 
+#include "sluice/eight.h"
 #include "sluice/utf8.h"
 
 static bool json_is_plain(unsigned char c)
 {
     return c >= 0x20 && c < 0x7F && c != '"' && c != '\\';
+}
+
+/* How much at the front is written as it is: mostly all. */
+static size_t json_plain_length(const unsigned char *s, size_t len)
+{
+    size_t i = 0;
+    while (i + 8 <= len) {
+        uint64_t v = eight_load(s + i);
+        size_t n = eight_before(eight_below(v, 0x20) | eight_equal(v, '"') | eight_equal(v, '\\') |
+                                eight_equal(v, 0x7F) | eight_high(v));
+        i += n;
+        if (n < 8)
+            return i;
+    }
+    while (i < len && json_is_plain(s[i]))
+        i++;
+    return i;
 }
 
 static bool json_put_control(struct buf *b, unsigned char c)
@@ -31,9 +49,7 @@ bool json_put_escaped(struct buf *b, struct slice text)
     const unsigned char *s = (const unsigned char *)text.ptr;
     size_t i = 0;
     while (i < text.len) {
-        size_t run = i;
-        while (run < text.len && json_is_plain(s[run]))
-            run++;
+        size_t run = i + json_plain_length(s + i, text.len - i);
         if (!buf_append(b, s + i, run - i))
             return false;
         i = run;
@@ -50,17 +66,33 @@ bool json_put_escaped(struct buf *b, struct slice text)
     return true;
 }
 
+/* The text, which needs no escapes, with something before and behind it, in one piece. */
+static bool json_put_between(struct buf *b, struct slice before, struct slice text, struct slice after)
+{
+    char *to = buf_reserve(b, before.len + text.len + after.len);
+    if (!to)
+        return false;
+    memcpy(to, before.ptr, before.len);
+    if (text.len > 0)
+        memcpy(to + before.len, text.ptr, text.len);
+    memcpy(to + before.len + text.len, after.ptr, after.len);
+    buf_commit(b, before.len + text.len + after.len);
+    return true;
+}
+
 bool json_put_string(struct buf *b, struct slice text)
 {
+    if (json_plain_length((const unsigned char *)text.ptr, text.len) == text.len)
+        return json_put_between(b, SLICE_LITERAL("\""), text, SLICE_LITERAL("\""));
     return buf_append_char(b, '"') && json_put_escaped(b, text) && buf_append_char(b, '"');
 }
 
 bool json_put_name(struct buf *b, const char *name)
 {
     char last = b->len > 0 ? buf_data(b)[b->len - 1] : '{';
-    if (last != '{' && last != '[' && !buf_append_char(b, ','))
-        return false;
-    return json_put_string(b, slice_from_text(name)) && buf_append_char(b, ':');
+    bool first = last == '{' || last == '[';
+    return json_put_between(b, first ? SLICE_LITERAL("\"") : SLICE_LITERAL(",\""), slice_from_text(name),
+                            SLICE_LITERAL("\":"));
 }
 
 /* A member is written whole or not at all, so that a buffer at its cap still holds valid JSON. */
@@ -80,7 +112,20 @@ bool json_put_member_string(struct buf *b, const char *name, struct slice value)
 bool json_put_member_int(struct buf *b, const char *name, int64_t value)
 {
     size_t before = b->len;
-    return json_end_member(b, before, json_put_name(b, name) && buf_printf(b, "%lld", (long long)value));
+    return json_end_member(b, before, json_put_name(b, name) && buf_append_int(b, value));
+}
+
+static bool json_put_thousandths(struct buf *b, int64_t value)
+{
+    int rest = (int)(value % 1000);
+    char text[4] = {'.', (char)('0' + rest / 100), (char)('0' + rest / 10 % 10), (char)('0' + rest % 10)};
+    return buf_append_int(b, value / 1000) && buf_append(b, text, sizeof text);
+}
+
+bool json_put_member_thousandths(struct buf *b, const char *name, int64_t value)
+{
+    size_t before = b->len;
+    return json_end_member(b, before, json_put_name(b, name) && json_put_thousandths(b, value));
 }
 
 bool json_put_member_bool(struct buf *b, const char *name, bool value)

@@ -6,49 +6,41 @@
  */
 #include "sluice/log.h"
 
+#include "log_sink.h"
 #include "sluice/clock.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { LOG_LINE_MAX = 16 * 1024, LOG_TAIL_ROOM = 8, LOG_MESSAGE_MAX = 2048 };
+enum { LOG_LINE_MAX = LOG_SINK_REST_MAX, LOG_TAIL_ROOM = 8, LOG_MESSAGE_MAX = 2048, LOG_REPORT_MAX = 256 };
 
 static struct {
-    int fd;
+    struct log_sink sink;
     enum log_level level;
     char *path;
     struct buf line;
-} the_log = {STDERR_FILENO, LOG_LEVEL_INFO, NULL, {NULL, 0, 0, 0, LOG_LINE_MAX}};
+    struct log_counts counts;
+    uint64_t unreported; /* lines dropped that the log does not tell of yet */
+} the_log = {.sink = {.fd = STDERR_FILENO, .rest.max = LOG_SINK_REST_MAX},
+             .level = LOG_LEVEL_INFO,
+             .line.max = LOG_LINE_MAX};
 
 static const char *const log_level_names[] = {"debug", "info", "warning", "error"};
-
-static int log_open_file(const char *path)
-{
-    return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
-}
-
-static void log_use_fd(int fd)
-{
-    if (the_log.fd != STDERR_FILENO)
-        close(the_log.fd);
-    the_log.fd = fd;
-}
 
 bool log_open(const char *path, enum log_level level)
 {
     if (!path || !*path) {
         free(the_log.path);
         the_log.path = NULL;
-        log_use_fd(STDERR_FILENO);
+        log_sink_use(&the_log.sink, STDERR_FILENO, false);
         the_log.level = level;
         return true;
     }
     char *copy = strdup(path);
-    int fd = copy ? log_open_file(path) : -1;
+    int fd = copy ? log_sink_open(path) : -1;
     if (fd < 0) {
         int saved = errno;
         free(copy);
@@ -57,7 +49,7 @@ bool log_open(const char *path, enum log_level level)
     }
     free(the_log.path);
     the_log.path = copy;
-    log_use_fd(fd);
+    log_sink_use(&the_log.sink, fd, true);
     the_log.level = level;
     return true;
 }
@@ -66,28 +58,58 @@ bool log_reopen(void)
 {
     if (!the_log.path)
         return true;
-    int fd = log_open_file(the_log.path);
+    int fd = log_sink_open(the_log.path);
     if (fd < 0)
         return false;
-    log_use_fd(fd);
+    log_sink_use(&the_log.sink, fd, true);
     return true;
+}
+
+bool log_wants(enum log_level level)
+{
+    return level >= the_log.level;
+}
+
+const struct log_counts *log_counts(void)
+{
+    return &the_log.counts;
+}
+
+static void log_put_begin(struct buf *line, enum log_level level, const char *event)
+{
+    char now[CLOCK_TEXT_SIZE];
+    clock_format_utc(clock_wall_us(), now);
+    buf_append_char(line, '{');
+    json_put_member_string(line, "time", slice_from_text(now));
+    json_put_member_string(line, "level", slice_from_text(log_level_names[level]));
+    json_put_member_string(line, "event", slice_from_text(event));
+    json_put_member_int(line, "pid", getpid());
 }
 
 struct buf *log_begin(enum log_level level, const char *event)
 {
     if (level < the_log.level)
         return NULL;
-    struct buf *line = &the_log.line;
-    char now[CLOCK_TEXT_SIZE];
-    clock_format_utc(clock_wall_us(), now);
-    buf_clear(line);
-    line->max = LOG_LINE_MAX - LOG_TAIL_ROOM;
-    buf_append_char(line, '{');
-    json_put_member_string(line, "time", slice_from_text(now));
-    json_put_member_string(line, "level", slice_from_text(log_level_names[level]));
-    json_put_member_string(line, "event", slice_from_text(event));
-    json_put_member_int(line, "pid", getpid());
-    return line;
+    buf_clear(&the_log.line);
+    the_log.line.max = LOG_LINE_MAX - LOG_TAIL_ROOM;
+    log_put_begin(&the_log.line, level, event);
+    return &the_log.line;
+}
+
+/* Tells of lines that were dropped, before the next one. */
+static bool log_report_dropped(void)
+{
+    struct buf report;
+    if (the_log.unreported == 0)
+        return true;
+    buf_init(&report, LOG_REPORT_MAX);
+    log_put_begin(&report, LOG_LEVEL_WARNING, "log_lines_dropped");
+    json_put_member_int(&report, "count", (int64_t)the_log.unreported);
+    bool ok = buf_append_text(&report, "}\n") && log_sink_write(&the_log.sink, buf_slice(&report));
+    buf_free(&report);
+    if (ok)
+        the_log.unreported = 0;
+    return ok;
 }
 
 void log_end(struct buf *line)
@@ -95,10 +117,12 @@ void log_end(struct buf *line)
     line->max = LOG_LINE_MAX;
     if (!buf_append_text(line, "}\n"))
         return;
-    ssize_t written;
-    do
-        written = write(the_log.fd, buf_data(line), line->len);
-    while (written < 0 && errno == EINTR);
+    if (log_report_dropped() && log_sink_write(&the_log.sink, buf_slice(line))) {
+        the_log.counts.lines++;
+        return;
+    }
+    the_log.counts.dropped++;
+    the_log.unreported++;
 }
 
 void log_message(enum log_level level, const char *event, const char *format, ...)
@@ -117,7 +141,7 @@ void log_message(enum log_level level, const char *event, const char *format, ..
 
 void log_close(void)
 {
-    log_use_fd(STDERR_FILENO);
+    log_sink_close(&the_log.sink);
     free(the_log.path);
     the_log.path = NULL;
     buf_free(&the_log.line);

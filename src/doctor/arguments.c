@@ -16,7 +16,7 @@ static bool arguments_fail(struct arguments *a, const char *what, const char *te
     return false;
 }
 
-/* ---- the key ------------------------------------------------------------------------------------------------ */
+/* ---- the key ------------------------------------------------------------------------------------------- */
 
 static bool arguments_set_key(struct arguments *a, const char *from, struct slice key)
 {
@@ -77,11 +77,12 @@ static bool arguments_default_key(struct arguments *a)
     return arguments_set_key(a, "SLUICE_DOCTOR_KEY", slice_from_text(key));
 }
 
-/* ---- the URL ------------------------------------------------------------------------------------------------ */
+/* ---- the URL ------------------------------------------------------------------------------------------- */
 
 static bool arguments_url_is_usable(CURLU *url)
 {
-    static const CURLUPart unwanted[] = {CURLUPART_USER, CURLUPART_PASSWORD, CURLUPART_QUERY, CURLUPART_FRAGMENT};
+    static const CURLUPart unwanted[] = {CURLUPART_USER, CURLUPART_PASSWORD, CURLUPART_QUERY,
+                                         CURLUPART_FRAGMENT};
     for (size_t i = 0; i < sizeof unwanted / sizeof *unwanted; i++) {
         char *part = NULL;
         bool found = curl_url_get(url, unwanted[i], &part, 0) == CURLUE_OK;
@@ -115,7 +116,8 @@ static bool arguments_set_root(struct arguments *a, const char *text, CURLU *url
     a->tls = strncmp(a->root, "https://", 8) == 0;
     ok = ok && (a->tls || strncmp(a->root, "http://", 7) == 0);
     if (!ok)
-        return arguments_fail(a, "the URL is http:// or https://, a host, and what stands before /v1; not", text);
+        return arguments_fail(a, "the URL is http:// or https://, a host, and what stands before /v1; not",
+                              text);
     arguments_cut_root(a->root);
     char *slash = strchr(strstr(a->root, "://") + 3, '/');
     a->path = slash ? slash : "";
@@ -134,7 +136,7 @@ static bool arguments_take_url(struct arguments *a, const char *text)
     return ok;
 }
 
-/* ---- all of it ---------------------------------------------------------------------------------------------- */
+/* ---- all of it ----------------------------------------------------------------------------------------- */
 
 static bool arguments_take_silence(struct arguments *a, char *value)
 {
@@ -203,7 +205,8 @@ bool arguments_parse(struct arguments *a, int argc, char **argv)
             return false;
     }
     if (!a->help && !a->root[0])
-        return arguments_fail(a, "the URL of the installation is missing, such as https://example.org/v1", "");
+        return arguments_fail(a, "the URL of the installation is missing, such as https://example.org/v1",
+                              "");
     return a->help || arguments_default_key(a);
 }
 
@@ -212,12 +215,13 @@ void arguments_print_help(void)
     puts("usage: sluice doctor URL [--key-file FILE | --key - | --key KEY] [--quick | --silence SECONDS]\n"
          "                         [--insecure] [--json]\n"
          "\n"
-         "Asks a running installation through its web server, as a client would, and tells what is wrong there and\n"
-         "which directive to change. Status 0: nothing; 1: faults; 2: a wrong command line.\n"
+         "Asks a running installation through its web server, as a client would, and tells what is\n"
+         "wrong there and which directive to change. Status 0: nothing; 1: faults; 2: a wrong command\n"
+         "line.\n"
          "\n"
          "  URL                as clients have it, with or without /v1 at its end\n"
-         "  --key-file FILE    a client key, in the first line of FILE; --key - reads it from standard input;\n"
-         "                     without either it is taken from SLUICE_DOCTOR_KEY\n"
+         "  --key-file FILE    a client key, in the first line of FILE; --key - reads it from standard\n"
+         "                     input; without either it is taken from SLUICE_DOCTOR_KEY\n"
          "  --key KEY          the same, for every user of the machine to see\n"
          "  --silence SECONDS  how long a silent stream must survive (65)\n"
          "  --quick            leave that out\n"

@@ -10,14 +10,15 @@
 enum { ARGUMENTS_KEY_MAX = 1024, ARGUMENTS_URL_MAX = 2048, ARGUMENTS_MESSAGE_MAX = 512 };
 
 struct arguments {
-    char root[ARGUMENTS_URL_MAX]; /* what stands before /v1: scheme, host, port and BASE_PATH, no slash at its end */
+    char root[ARGUMENTS_URL_MAX]; /* what stands before /v1: scheme, host, port and BASE_PATH, no slash at its
+                                     end */
     const char *path;             /* of root: empty, or /... */
     char key[ARGUMENTS_KEY_MAX];  /* empty: none was given */
     bool tls;                     /* https */
     bool insecure;                /* certificates are not checked */
     bool as_json;
     bool help;
-    int64_t silence_s;            /* 0: not asked */
+    int64_t silence_s;                   /* 0: not asked */
     char message[ARGUMENTS_MESSAGE_MAX]; /* what is wrong */
 };
 

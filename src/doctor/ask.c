@@ -14,11 +14,12 @@ struct ask_run {
     struct curl_slist *headers;
 };
 
-/* ---- what comes --------------------------------------------------------------------------------------------- */
+/* ---- what comes ---------------------------------------------------------------------------------------- */
 
 static void ask_copy(char out[ASK_TEXT_MAX], struct slice text)
 {
-    snprintf(out, ASK_TEXT_MAX, "%.*s", (int)slice_take(text, ASK_TEXT_MAX - 1).len, text.len ? text.ptr : "");
+    snprintf(out, ASK_TEXT_MAX, "%.*s", (int)slice_take(text, ASK_TEXT_MAX - 1).len,
+             text.len ? text.ptr : "");
 }
 
 /* A new status line: what an interim answer said is forgotten. */
@@ -70,7 +71,7 @@ static size_t ask_on_body(char *bytes, size_t size, size_t count, void *user)
     return size * count;
 }
 
-/* ---- what goes ---------------------------------------------------------------------------------------------- */
+/* ---- what goes ----------------------------------------------------------------------------------------- */
 
 static size_t ask_give_body(char *bytes, size_t size, size_t count, void *user)
 {
@@ -144,7 +145,7 @@ static void ask_set_options(struct ask_run *run, const char *url)
     }
 }
 
-/* ---- the whole of it ---------------------------------------------------------------------------------------- */
+/* ---- the whole of it ----------------------------------------------------------------------------------- */
 
 static int ask_version(long version)
 {

@@ -1,8 +1,8 @@
 /*
  * Whether Sluice hears of a client that leaves: only then it cancels the call at OpenAI.
  *
- * Which worker had the stream is not known to the outside: each question goes out on a connection of its own, until the
- * one that had it answers.
+ * Which worker had the stream is not known to the outside: each question goes out on a connection of its own,
+ * until the one that had it answers.
  */
 #include "checks.h"
 
@@ -61,7 +61,8 @@ static bool check_ask_departure(struct doctor *d, const char *id, struct check_d
 }
 
 /* Asks until the stream has ended or the time is over; out is the last that was heard. */
-static void check_await_departure(struct doctor *d, const char *id, int64_t until_us, struct check_departed *out)
+static void check_await_departure(struct doctor *d, const char *id, int64_t until_us,
+                                  struct check_departed *out)
 {
     *out = (struct check_departed){0};
     for (;;) {
@@ -83,8 +84,8 @@ static bool check_make_id(char id[2 * CHECK_ID_BYTES + 1])
     return true;
 }
 
-/* Opens a stream, leaves it after some events, and hears when Sluice saw that. delay_ms is negative where it did not.
- * False: the stream did not come that far, or no worker knew of it. */
+/* Opens a stream, leaves it after some events, and hears when Sluice saw that. delay_ms is negative where it
+ * did not. False: the stream did not come that far, or no worker knew of it. */
 static bool check_leave(struct doctor *d, struct stream_plan *plan, int64_t *delay_ms)
 {
     char id[2 * CHECK_ID_BYTES + 1];
@@ -97,7 +98,8 @@ static bool check_leave(struct doctor *d, struct stream_plan *plan, int64_t *del
     stream_watch(&d->access, plan, &s);
     if (s.left_us != 0) {
         check_await_departure(d, id, s.left_us + (length_ms + 2000) * CLOCK_US_PER_MS, &departed);
-        *delay_ms = !departed.left ? -1 : departed.after_ms - (s.left_us - s.samples[0].arrived_us) / CLOCK_US_PER_MS;
+        *delay_ms =
+            !departed.left ? -1 : departed.after_ms - (s.left_us - s.samples[0].arrived_us) / CLOCK_US_PER_MS;
         if (departed.left && *delay_ms < 0)
             *delay_ms = 0;
     }
@@ -106,23 +108,26 @@ static bool check_leave(struct doctor *d, struct stream_plan *plan, int64_t *del
     return known;
 }
 
-static void check_report_departure(struct doctor *d, const char *name, enum front_fault fault, const char *when,
-                                   int64_t delay_ms)
+static void check_report_departure(struct doctor *d, const char *name, enum front_fault fault,
+                                   const char *when, int64_t delay_ms)
 {
     if (delay_ms < 0)
         doctor_find(d, REPORT_FAIL, name, fault, 0,
-                    "a client leaves %s, and Sluice never hears of it: the call goes on and is paid for", when);
+                    "a client leaves %s, and Sluice never hears of it: the call goes on and is paid for",
+                    when);
     else if (delay_ms > CHECK_LIMIT_MS)
-        doctor_find(d, REPORT_FAIL, name, fault, 0, "a client leaves %s, and Sluice hears of it only after %lld ms",
-                    when, (long long)delay_ms);
+        doctor_find(d, REPORT_FAIL, name, fault, 0,
+                    "a client leaves %s, and Sluice hears of it only after %lld ms", when,
+                    (long long)delay_ms);
     else
-        report_add(&d->report, REPORT_OK, name, NULL, "a client leaves %s, and Sluice hears of it after %lld ms", when,
-                   (long long)delay_ms);
+        report_add(&d->report, REPORT_OK, name, NULL,
+                   "a client leaves %s, and Sluice hears of it after %lld ms", when, (long long)delay_ms);
 }
 
 static void check_unknown(struct doctor *d, const char *name)
 {
-    report_add(&d->report, REPORT_WARN, name, NULL, "no answer knew of the stream that was left: nothing can be said");
+    report_add(&d->report, REPORT_WARN, name, NULL,
+               "no answer knew of the stream that was left: nothing can be said");
 }
 
 void check_departure(struct doctor *d)
@@ -141,11 +146,13 @@ void check_silent_departure(struct doctor *d)
     struct stream_plan plan = {.events = 2, .silence_s = CHECK_SILENCE_SECONDS, .leave_after = 1};
     int64_t delay_ms;
     if (d->server == FRONT_APACHE || d->server == FRONT_APACHE_PROXY_FCGI || d->server == FRONT_APACHE_FCGID)
-        report_add(&d->report, REPORT_NOTE, "silent-departure", NULL,
-                   "Apache looks after its client only when it writes: one that leaves while the model thinks is "
-                   "noticed at the next event");
+        report_add(
+            &d->report, REPORT_NOTE, "silent-departure", NULL,
+            "Apache looks after its client only when it writes: one that leaves while the model thinks is "
+            "noticed at the next event");
     else if (check_leave(d, &plan, &delay_ms))
-        check_report_departure(d, "silent-departure", FRONT_FAULT_SILENT_DEPARTURE, "a silent stream", delay_ms);
+        check_report_departure(d, "silent-departure", FRONT_FAULT_SILENT_DEPARTURE, "a silent stream",
+                               delay_ms);
     else
         check_unknown(d, "silent-departure");
 }

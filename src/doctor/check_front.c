@@ -1,9 +1,10 @@
-/* What can be asked without a key: whether the installation answers at all, TLS, pages that should be closed. */
+/* What can be asked without a key: whether the installation answers at all, TLS, pages that should be closed.
+ */
 #include "checks.h"
 
 enum { CHECK_HEADER_BYTES = 128 * 1024 }; /* more than any of the servers takes, and more than Sluice */
 
-/* ---- health ------------------------------------------------------------------------------------------------- */
+/* ---- health -------------------------------------------------------------------------------------------- */
 
 static bool check_is_gateway_error(int status)
 {
@@ -12,17 +13,19 @@ static bool check_is_gateway_error(int status)
 
 static bool check_is_loopback(const char *address)
 {
-    return strncmp(address, "127.", 4) == 0 || strcmp(address, "::1") == 0 || strncmp(address, "::ffff:127.", 11) == 0;
+    return strncmp(address, "127.", 4) == 0 || strcmp(address, "::1") == 0 ||
+           strncmp(address, "::ffff:127.", 11) == 0;
 }
 
 static void check_no_answer(struct doctor *d, const struct answer *a)
 {
     const char *root = d->arguments.root;
     if (a->distrusted)
-        doctor_find(d, REPORT_FAIL, "tls", FRONT_FAULT_TLS, 0,
-                    "the certificate of %s is not good (%s); nothing more was asked, as a key would go to whoever "
-                    "answers (--insecure asks nevertheless)",
-                    root, a->error);
+        doctor_find(
+            d, REPORT_FAIL, "tls", FRONT_FAULT_TLS, 0,
+            "the certificate of %s is not good (%s); nothing more was asked, as a key would go to whoever "
+            "answers (--insecure asks nevertheless)",
+            root, a->error);
     else
         report_add(&d->report, REPORT_FAIL, "health", "start the web server, or correct the URL",
                    "%s does not answer: %s", root, a->error);
@@ -48,7 +51,8 @@ static void check_health_status(struct doctor *d, const struct answer *a)
 
 static void check_redirect(struct doctor *d, const struct answer *a)
 {
-    report_add(&d->report, REPORT_FAIL, "health", "give clients, and this command, the URL of the redirection",
+    report_add(&d->report, REPORT_FAIL, "health",
+               "give clients, and this command, the URL of the redirection",
                "the web server redirects to %s, which API clients do not follow with a body", a->location);
 }
 
@@ -70,7 +74,7 @@ void check_health(struct doctor *d)
     answer_free(&a);
 }
 
-/* ---- TLS ---------------------------------------------------------------------------------------------------- */
+/* ---- TLS ----------------------------------------------------------------------------------------------- */
 
 void check_tls(struct doctor *d)
 {
@@ -79,12 +83,14 @@ void check_tls(struct doctor *d)
     else if (d->arguments.tls)
         report_add(&d->report, REPORT_OK, "tls", NULL, "https, and the certificate is good");
     else if (d->loopback)
-        report_add(&d->report, REPORT_NOTE, "tls", NULL, "http on this machine only; towards others it must be https");
+        report_add(&d->report, REPORT_NOTE, "tls", NULL,
+                   "http on this machine only; towards others it must be https");
     else
-        doctor_find(d, REPORT_FAIL, "tls", FRONT_FAULT_TLS, 0, "keys and texts travel over http, for all to read");
+        doctor_find(d, REPORT_FAIL, "tls", FRONT_FAULT_TLS, 0,
+                    "keys and texts travel over http, for all to read");
 }
 
-/* ---- pages for this machine only ---------------------------------------------------------------------------- */
+/* ---- pages for this machine only ----------------------------------------------------------------------- */
 
 static void check_page(struct doctor *d, const char *name, const char *path)
 {
@@ -96,10 +102,13 @@ static void check_page(struct doctor *d, const char *name, const char *path)
     if (a.status != 200)
         report_add(&d->report, REPORT_OK, name, NULL, "%s is closed (status %d)", path, a.status);
     else if (d->loopback)
-        report_add(&d->report, REPORT_NOTE, name, NULL,
-                   "%s answers to this machine; only from another one can be seen that it is closed to others", path);
+        report_add(
+            &d->report, REPORT_NOTE, name, NULL,
+            "%s answers to this machine; only from another one can be seen that it is closed to others",
+            path);
     else
-        doctor_find(d, REPORT_FAIL, name, FRONT_FAULT_OPEN_PAGES, 0, "%s is open to everybody", path);
+        doctor_find(d, REPORT_FAIL, name, FRONT_FAULT_OPEN_PAGES, 0,
+                    "%s is open without a token (unless METRICS__ALLOW means the machine that asks)", path);
     answer_free(&a);
 }
 
@@ -109,7 +118,7 @@ void check_pages(struct doctor *d)
     check_page(d, "status", "/status");
 }
 
-/* ---- error pages -------------------------------------------------------------------------------------------- */
+/* ---- error pages --------------------------------------------------------------------------------------- */
 
 static bool check_is_json(const struct answer *a)
 {
@@ -133,7 +142,9 @@ void check_error_pages(struct doctor *d)
     if (a.status >= 400 && check_is_json(&a))
         report_add(&d->report, REPORT_OK, "error-pages", NULL, "an error of the web server's own is JSON");
     else if (a.status >= 400)
-        doctor_find(d, REPORT_NOTE, "error-pages", FRONT_FAULT_ERROR_PAGES, 0,
-                    "an error of the web server's own (%d) is no JSON, which clients show as an unknown error", a.status);
+        doctor_find(
+            d, REPORT_NOTE, "error-pages", FRONT_FAULT_ERROR_PAGES, 0,
+            "an error of the web server's own (%d) is no JSON, which clients show as an unknown error",
+            a.status);
     answer_free(&a);
 }

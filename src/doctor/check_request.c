@@ -27,9 +27,9 @@ static bool check_read_echo(const struct answer *a, struct check_echo *out)
     json_t *json = json_loadb(a->body.len ? buf_data(&a->body) : "", a->body.len, 0, NULL);
     *out = (struct check_echo){0};
     bool ok = a->status == 200 && json &&
-              json_unpack(json, "{s:I,s:I,s?s,s?s,s?s,s?s,s?b}", "max_body_bytes", &max, "body_bytes", &got, "path",
-                          &path, "query", &query, "server_protocol", &protocol, "server_software", &software,
-                          "mod_proxy_fcgi", &proxied) == 0;
+              json_unpack(json, "{s:I,s:I,s?s,s?s,s?s,s?s,s?b}", "max_body_bytes", &max, "body_bytes", &got,
+                          "path", &path, "query", &query, "server_protocol", &protocol, "server_software",
+                          &software, "mod_proxy_fcgi", &proxied) == 0;
     if (ok) {
         check_copy(out->path, sizeof out->path, path);
         check_copy(out->query, sizeof out->query, query);
@@ -52,7 +52,7 @@ static void check_read_error(const struct answer *a, const char *member, char *o
     json_decref(json);
 }
 
-/* ---- the key ------------------------------------------------------------------------------------------------ */
+/* ---- the key ------------------------------------------------------------------------------------------- */
 
 static void check_key_refused(struct doctor *d, const struct answer *a)
 {
@@ -78,7 +78,8 @@ static void check_not_found(struct doctor *d, const struct answer *a)
     check_read_error(a, "message", message, sizeof message);
     if (a->by_sluice)
         doctor_find(d, REPORT_FAIL, "path", FRONT_FAULT_NOT_MAPPED, 0,
-                    "Sluice does not know the path as it arrives there, from %s/v1: %s", d->arguments.root, message);
+                    "Sluice does not know the path as it arrives there, from %s/v1: %s", d->arguments.root,
+                    message);
     else
         doctor_find(d, REPORT_FAIL, "path", FRONT_FAULT_NOT_MAPPED, 0,
                     "%s/v1 is answered %d by the web server, not by Sluice", d->arguments.root, a->status);
@@ -89,7 +90,8 @@ static void check_key_failed(struct doctor *d, const struct answer *a)
     if (a->status == 401 && a->by_sluice)
         check_key_refused(d, a);
     else if (a->status == 401)
-        report_add(&d->report, REPORT_FAIL, "authorization", "remove the web server's own authentication here",
+        report_add(&d->report, REPORT_FAIL, "authorization",
+                   "remove the web server's own authentication here",
                    "the web server itself asks for a login");
     else if (a->status == 502 || a->status == 503 || a->status == 504 || (a->status == 500 && !a->by_sluice))
         doctor_find(d, REPORT_FAIL, "path", FRONT_FAULT_UNREACHABLE, 0,
@@ -97,7 +99,8 @@ static void check_key_failed(struct doctor *d, const struct answer *a)
     else if (a->status > 0)
         check_not_found(d, a);
     else
-        report_add(&d->report, REPORT_FAIL, "path", NULL, "no answer from %s/v1: %s", d->arguments.root, a->error);
+        report_add(&d->report, REPORT_FAIL, "path", NULL, "no answer from %s/v1: %s", d->arguments.root,
+                   a->error);
 }
 
 void check_key(struct doctor *d)
@@ -125,33 +128,39 @@ void check_key(struct doctor *d)
     answer_free(&a);
 }
 
-/* ---- HTTP --------------------------------------------------------------------------------------------------- */
+/* ---- HTTP ---------------------------------------------------------------------------------------------- */
 
 void check_http(struct doctor *d)
 {
     if (d->version < 11)
         doctor_find(d, REPORT_FAIL, "http", FRONT_FAULT_HTTP10, 0,
-                    "clients are answered with HTTP/1.0: a stream that is cut looks complete, and no connection is kept");
+                    "clients are answered with HTTP/1.0: a stream that is cut looks complete, and no "
+                    "connection is kept");
     else if (strcmp(d->protocol, "HTTP/1.0") == 0)
-        report_add(&d->report, REPORT_FAIL, "http", "proxy_http_version 1.1; in the nginx that stands in front",
-                   "a proxy in front of the web server asks it with HTTP/1.0: a stream that is cut looks complete");
+        report_add(
+            &d->report, REPORT_FAIL, "http", "proxy_http_version 1.1; in the nginx that stands in front",
+            "a proxy in front of the web server asks it with HTTP/1.0: a stream that is cut looks complete");
     else
-        report_add(&d->report, REPORT_OK, "http", NULL, "HTTP/%d%s", d->version / 10, d->version == 11 ? ".1" : "");
+        report_add(&d->report, REPORT_OK, "http", NULL, "HTTP/%d%s", d->version / 10,
+                   d->version == 11 ? ".1" : "");
 }
 
-/* ---- the path ----------------------------------------------------------------------------------------------- */
+/* ---- the path ------------------------------------------------------------------------------------------ */
 
-static void check_path_arrived(struct doctor *d, const struct check_echo *echo, const char *tail, const char *query)
+static void check_path_arrived(struct doctor *d, const struct check_echo *echo, const char *tail,
+                               const char *query)
 {
     char whole[ARGUMENTS_URL_MAX + 128];
     snprintf(whole, sizeof whole, "%s%s", d->arguments.path, tail);
     const char *got_tail = strstr(echo->path, "/v1/_sluice/");
     d->query_lost = strcmp(echo->query, query) != 0;
     if (strcmp(got_tail ? got_tail : "", tail) != 0)
-        doctor_find(d, REPORT_FAIL, "path", FRONT_FAULT_PATH, 0, "%s arrives at Sluice as %s", whole, echo->path);
+        doctor_find(d, REPORT_FAIL, "path", FRONT_FAULT_PATH, 0, "%s arrives at Sluice as %s", whole,
+                    echo->path);
     else if (strcmp(echo->path, whole) != 0)
         doctor_find(d, REPORT_WARN, "path", FRONT_FAULT_NOT_MAPPED, 0,
-                    "%s arrives at Sluice as %s: the web server changes what stands before /v1", whole, echo->path);
+                    "%s arrives at Sluice as %s: the web server changes what stands before /v1", whole,
+                    echo->path);
     else
         report_add(&d->report, REPORT_OK, "path", NULL, "it arrives as it was sent");
     if (d->query_lost)
@@ -175,27 +184,29 @@ void check_path(struct doctor *d)
     if (check_read_echo(&a, &echo))
         check_path_arrived(d, &echo, tail, query);
     else
-        doctor_find(d, REPORT_FAIL, "path", FRONT_FAULT_PATH, 0, "a path with %%2F is answered %d by %s", a.status,
+        doctor_find(d, REPORT_FAIL, "path", FRONT_FAULT_PATH, 0, "a path with %%2F is answered %d by %s",
+                    a.status,
                     a.by_sluice ? "Sluice, which does not know it as it arrives" : "the web server");
     answer_free(&a);
 }
 
-/* ---- the body ----------------------------------------------------------------------------------------------- */
+/* ---- the body ------------------------------------------------------------------------------------------ */
 
 static void check_body_failed(struct doctor *d, const struct answer *a, int64_t size)
 {
     if (a->status == 0 && a->timed_out)
-        report_add(&d->report, REPORT_WARN, "body", NULL,
-                   "%lld of %lld bytes were taken in %d s: the network, or the web server, is too slow to tell",
-                   (long long)a->sent_bytes, (long long)size, CHECK_BODY_SECONDS);
+        report_add(
+            &d->report, REPORT_WARN, "body", NULL,
+            "%lld of %lld bytes were taken in %d s: the network, or the web server, is too slow to tell",
+            (long long)a->sent_bytes, (long long)size, CHECK_BODY_SECONDS);
     else if (a->status == 0)
         doctor_find(d, REPORT_FAIL, "body", FRONT_FAULT_BODY, d->max_body_bytes,
-                    "a body of %lld bytes ended the connection (%s), but MAX_BODY_BYTES allows it", (long long)size,
-                    a->error);
+                    "a body of %lld bytes ended the connection (%s), but MAX_BODY_BYTES allows it",
+                    (long long)size, a->error);
     else
         doctor_find(d, REPORT_FAIL, "body", FRONT_FAULT_BODY, d->max_body_bytes,
-                    "a body of %lld bytes is answered %d by %s, but MAX_BODY_BYTES allows it", (long long)size,
-                    a->status, a->by_sluice ? "Sluice" : "the web server");
+                    "a body of %lld bytes is answered %d by %s, but MAX_BODY_BYTES allows it",
+                    (long long)size, a->status, a->by_sluice ? "Sluice" : "the web server");
 }
 
 void check_body(struct doctor *d)
@@ -211,8 +222,8 @@ void check_body(struct doctor *d)
     if (!check_read_echo(&a, &echo))
         check_body_failed(d, &a, size);
     else if (echo.body_bytes != size)
-        doctor_find(d, REPORT_FAIL, "body", FRONT_FAULT_BODY, size, "of a body of %lld bytes only %lld arrive",
-                    (long long)size, (long long)echo.body_bytes);
+        doctor_find(d, REPORT_FAIL, "body", FRONT_FAULT_BODY, size,
+                    "of a body of %lld bytes only %lld arrive", (long long)size, (long long)echo.body_bytes);
     else
         report_add(&d->report, REPORT_OK, "body", NULL, "%lld bytes arrive%s", (long long)size,
                    size < d->max_body_bytes ? "; more were not tried" : ", as many as MAX_BODY_BYTES allows");

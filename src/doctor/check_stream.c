@@ -35,18 +35,19 @@ static void check_late(struct doctor *d, const char *name, enum front_fault faul
 {
     if (t->held_to_end)
         doctor_find(d, REPORT_FAIL, name, fault, 0,
-                    "%zu events, one every %d ms, arrive all at once at the end: the first is %lld ms late", s->count,
-                    CHECK_PACE_MS, check_ms(t->latest_us));
+                    "%zu events, one every %d ms, arrive all at once at the end: the first is %lld ms late",
+                    s->count, CHECK_PACE_MS, check_ms(t->latest_us));
     else
         doctor_find(d, REPORT_FAIL, name, fault, 0,
-                    "%zu of %zu events, one every %d ms, arrive late or in bursts (up to %zu at once), up to %lld ms late",
+                    "%zu of %zu events, one every %d ms, arrive late or in bursts (up to %zu at once), up to "
+                    "%lld ms late",
                     t->late, s->count, CHECK_PACE_MS, t->largest, check_ms(t->latest_us));
 }
 
 static void check_not_whole(struct doctor *d, const char *name, const struct stream *s)
 {
-    report_add(&d->report, REPORT_FAIL, name, NULL, "%zu of %d events arrive (status %d%s%s)", s->count, CHECK_EVENTS,
-               s->answer.status, s->answer.error[0] ? "; " : "", s->answer.error);
+    report_add(&d->report, REPORT_FAIL, name, NULL, "%zu of %d events arrive (status %d%s%s)", s->count,
+               CHECK_EVENTS, s->answer.status, s->answer.error[0] ? "; " : "", s->answer.error);
 }
 
 /* Without chunks the end of an HTTP/1.1 stream is the end of the connection, as that of a broken one. */
@@ -66,8 +67,9 @@ void check_stream(struct doctor *d)
     else if (t.late > 0)
         check_late(d, "stream", FRONT_FAULT_BUFFERING, &s, &t);
     else
-        report_add(&d->report, REPORT_OK, "stream", NULL, "%zu events arrive as they are sent, at most %lld ms late",
-                   s.count, check_ms(t.latest_us));
+        report_add(&d->report, REPORT_OK, "stream", NULL,
+                   "%zu events arrive as they are sent, at most %lld ms late", s.count,
+                   check_ms(t.latest_us));
     if (s.whole && !check_end_is_marked(&s))
         doctor_find(d, REPORT_FAIL, "chunked", FRONT_FAULT_CHUNKED, 0,
                     "a stream is sent without chunks: one that is cut looks complete");
@@ -83,13 +85,14 @@ void check_compression(struct doctor *d)
         report_add(&d->report, REPORT_OK, "compression", NULL, "streams are not compressed");
     else if (!s.whole)
         doctor_find(d, REPORT_FAIL, "compression", FRONT_FAULT_COMPRESSION, 0,
-                    "a stream for a client that accepts gzip is compressed, and only %zu of %d events arrive", s.count,
-                    CHECK_EVENTS);
+                    "a stream for a client that accepts gzip is compressed, and only %zu of %d events arrive",
+                    s.count, CHECK_EVENTS);
     else if (t.late > 0)
         check_late(d, "compression", FRONT_FAULT_COMPRESSION, &s, &t);
     else
         doctor_find(d, REPORT_WARN, "compression", FRONT_FAULT_COMPRESSION, 0,
-                    "a stream for a client that accepts gzip is compressed (%s): in time, but it costs work and bytes "
+                    "a stream for a client that accepts gzip is compressed (%s): in time, but it costs work "
+                    "and bytes "
                     "with every event",
                     s.answer.encoding);
     stream_free(&s);
@@ -99,8 +102,8 @@ static void check_cut(struct doctor *d, const struct stream *s, int64_t waited_u
 {
     doctor_find(d, REPORT_FAIL, "silence", FRONT_FAULT_SILENCE, d->arguments.silence_s,
                 "a stream that is silent for %lld s breaks off, after %lld s (status %d%s%s)",
-                (long long)d->arguments.silence_s, (long long)(waited_us / CLOCK_US_PER_SECOND), s->answer.status,
-                s->answer.error[0] ? "; " : "", s->answer.error);
+                (long long)d->arguments.silence_s, (long long)(waited_us / CLOCK_US_PER_SECOND),
+                s->answer.status, s->answer.error[0] ? "; " : "", s->answer.error);
 }
 
 void check_silence(struct doctor *d)
@@ -112,7 +115,8 @@ void check_silence(struct doctor *d)
         return;
     stream_watch(&d->access, &plan, &s);
     if (s.whole)
-        report_add(&d->report, REPORT_OK, "silence", NULL, "a stream that is silent for %lld s goes on afterwards",
+        report_add(&d->report, REPORT_OK, "silence", NULL,
+                   "a stream that is silent for %lld s goes on afterwards",
                    (long long)d->arguments.silence_s);
     else
         check_cut(d, &s, clock_monotonic_us() - began_us);

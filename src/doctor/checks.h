@@ -1,6 +1,6 @@
 /*
- * The checks, in the order in which doctor.c makes them. Each adds its findings to the report, each is bounded in time,
- * and each relies on what the ones before found out.
+ * The checks, in the order in which doctor.c makes them. Each adds its findings to the report, each is
+ * bounded in time, and each relies on what the ones before found out.
  */
 #ifndef SLUICE_DOCTOR_CHECKS_H
 #define SLUICE_DOCTOR_CHECKS_H
@@ -19,10 +19,10 @@ struct doctor {
     bool admitted;            /* Sluice answers to the key: what needs one can be asked */
     bool loopback;            /* the server is this machine */
     bool query_lost;          /* streams cannot be told how to be */
-    bool late;                /* events do not arrive in time: what is said at the moment of one cannot be told */
-    int version;              /* of HTTP in the answers, times ten */
-    char protocol[32];        /* of HTTP in the requests, as Sluice sees it */
-    int64_t max_body_bytes;   /* Sluice's */
+    bool late;         /* events do not arrive in time: what is said at the moment of one cannot be told */
+    int version;       /* of HTTP in the answers, times ten */
+    char protocol[32]; /* of HTTP in the requests, as Sluice sees it */
+    int64_t max_body_bytes; /* Sluice's */
 };
 
 /* Adds a finding with what to change for this fault of this server. number: see front_put_advice(). */

@@ -30,7 +30,8 @@ static void doctor_watch_streams(struct doctor *d)
     check_stream(d);
     check_compression(d);
     if (d->late) {
-        report_add(&d->report, REPORT_NOTE, "departure", NULL, "not tried: it takes a stream that arrives in time");
+        report_add(&d->report, REPORT_NOTE, "departure", NULL,
+                   "not tried: it takes a stream that arrives in time");
     } else {
         check_departure(d);
         check_silent_departure(d);
@@ -82,7 +83,8 @@ int doctor_main(int argc, char **argv)
     static struct doctor d;
     signal(SIGPIPE, SIG_IGN);
     if (!arguments_parse(&d.arguments, argc, argv)) {
-        fprintf(stderr, "sluice doctor: %s\nsluice doctor --help lists what there is.\n", d.arguments.message);
+        fprintf(stderr, "sluice doctor: %s\nsluice doctor --help lists what there is.\n",
+                d.arguments.message);
         return DOCTOR_EXIT_USAGE;
     }
     if (d.arguments.help) {

@@ -10,11 +10,8 @@ struct front_software {
 
 /* The first that is found in the text counts. */
 static const struct front_software front_software[] = {
-    {"lighttpd", FRONT_LIGHTTPD},
-    {"nginx", FRONT_NGINX},
-    {"openresty", FRONT_NGINX},
-    {"mod_fcgid", FRONT_APACHE_FCGID},
-    {"Apache", FRONT_APACHE},
+    {"lighttpd", FRONT_LIGHTTPD},      {"nginx", FRONT_NGINX},   {"openresty", FRONT_NGINX},
+    {"mod_fcgid", FRONT_APACHE_FCGID}, {"Apache", FRONT_APACHE},
 };
 
 static const char *const front_names[FRONT_COUNT] = {
@@ -26,47 +23,58 @@ static const char *const front_names[FRONT_COUNT] = {
     [FRONT_APACHE_FCGID] = "Apache mod_fcgid",
 };
 
-/* {} stands for the number, {KiB} for the number in KiB, rounded up. An Apache module without a text of its own has
- * Apache's. */
+/* {} stands for the number, {KiB} for the number in KiB, rounded up. An Apache module without a text of its
+ * own has Apache's. */
 static const char *const front_advice[FRONT_FAULT_COUNT][FRONT_COUNT] = {
     [FRONT_FAULT_UNREACHABLE] =
         {
             "start Sluice, and let the web server's user open its socket (LISTEN_MODE, LISTEN_GROUP)",
-            [FRONT_LIGHTTPD] = "start Sluice; fastcgi.server's \"socket\" must name its LISTEN, and lighttpd's user "
-                               "open it (LISTEN_MODE, LISTEN_GROUP)",
-            [FRONT_NGINX] = "start Sluice; fastcgi_pass must name its LISTEN, and nginx's user open it (LISTEN_MODE, "
-                            "LISTEN_GROUP)",
-            [FRONT_APACHE] = "start Sluice; SetHandler \"proxy:unix:/...|fcgi://sluice\" must name its LISTEN, and "
-                             "Apache's user open it (LISTEN_MODE, LISTEN_GROUP)",
-            [FRONT_APACHE_FCGID] = "see Apache's error log: the wrapper must be executable by Apache's user and start "
-                                   "sluice with WORKERS=0",
+            [FRONT_LIGHTTPD] =
+                "start Sluice; fastcgi.server's \"socket\" must name its LISTEN, and lighttpd's user "
+                "open it (LISTEN_MODE, LISTEN_GROUP)",
+            [FRONT_NGINX] =
+                "start Sluice; fastcgi_pass must name its LISTEN, and nginx's user open it (LISTEN_MODE, "
+                "LISTEN_GROUP)",
+            [FRONT_APACHE] =
+                "start Sluice; SetHandler \"proxy:unix:/...|fcgi://sluice\" must name its LISTEN, and "
+                "Apache's user open it (LISTEN_MODE, LISTEN_GROUP)",
+            [FRONT_APACHE_FCGID] =
+                "see Apache's error log: the wrapper must be executable by Apache's user and start "
+                "sluice with WORKERS=0",
         },
     [FRONT_FAULT_NOT_MAPPED] =
         {
-            "hand the whole URL to Sluice, with REQUEST_URI as the client sent it, and set Sluice's BASE_PATH to what "
+            "hand the whole URL to Sluice, with REQUEST_URI as the client sent it, and set Sluice's "
+            "BASE_PATH to what "
             "stands in front of /v1",
-            [FRONT_LIGHTTPD] = "fastcgi.server = ( \"\" => (( ..., \"check-local\" => \"disable\" ))), and Sluice's "
-                               "BASE_PATH to what stands in front of /v1",
-            [FRONT_NGINX] = "location / { fastcgi_pass ...; fastcgi_param REQUEST_URI $request_uri; }, and Sluice's "
-                            "BASE_PATH to what stands in front of /v1",
-            [FRONT_APACHE] = "<Location \"/\"> SetHandler \"proxy:unix:/...|fcgi://sluice\" </Location>, without "
-                             "RewriteRule, and Sluice's BASE_PATH to what stands in front of /v1",
-            [FRONT_APACHE_FCGID] = "AliasMatch \"^/\" \"/.../sluice.fcgi\" with SetHandler fcgid-script, and Sluice's "
-                                   "BASE_PATH to what stands in front of /v1",
+            [FRONT_LIGHTTPD] =
+                "fastcgi.server = ( \"\" => (( ..., \"check-local\" => \"disable\" ))), and Sluice's "
+                "BASE_PATH to what stands in front of /v1",
+            [FRONT_NGINX] =
+                "location / { fastcgi_pass ...; fastcgi_param REQUEST_URI $request_uri; }, and Sluice's "
+                "BASE_PATH to what stands in front of /v1",
+            [FRONT_APACHE] =
+                "<Location \"/\"> SetHandler \"proxy:unix:/...|fcgi://sluice\" </Location>, without "
+                "RewriteRule, and Sluice's BASE_PATH to what stands in front of /v1",
+            [FRONT_APACHE_FCGID] =
+                "AliasMatch \"^/\" \"/.../sluice.fcgi\" with SetHandler fcgid-script, and Sluice's "
+                "BASE_PATH to what stands in front of /v1",
         },
     [FRONT_FAULT_AUTHORIZATION] =
         {
             "hand the header on as the variable HTTP_AUTHORIZATION (in Apache: CGIPassAuth On)",
             [FRONT_LIGHTTPD] = "remove what unsets the Authorization header (setenv.set-request-header)",
-            [FRONT_NGINX] = "fastcgi_param HTTP_AUTHORIZATION $http_authorization; or remove the line that sets it to "
-                            "something else",
+            [FRONT_NGINX] =
+                "fastcgi_param HTTP_AUTHORIZATION $http_authorization; or remove the line that sets it to "
+                "something else",
             [FRONT_APACHE] = "CGIPassAuth On",
         },
     [FRONT_FAULT_PATH] =
         {
             "hand REQUEST_URI on as the client sent it",
-            [FRONT_LIGHTTPD] = "no setenv.add-environment of REQUEST_URI; and in a lighttpd that stands in front: "
-                               "server.http-parseopts = ( \"url-normalize\" => \"disable\" )",
+            [FRONT_LIGHTTPD] =
+                "no setenv.add-environment of REQUEST_URI; and in a lighttpd that stands in front: "
+                "server.http-parseopts = ( \"url-normalize\" => \"disable\" )",
             [FRONT_NGINX] = "fastcgi_param REQUEST_URI $request_uri;",
             [FRONT_APACHE] = "AllowEncodedSlashes NoDecode, and no RewriteRule",
         },
@@ -84,8 +92,9 @@ static const char *const front_advice[FRONT_FAULT_COUNT][FRONT_COUNT] = {
             [FRONT_LIGHTTPD] = "server.stream-response-body = 2",
             [FRONT_NGINX] = "fastcgi_buffering off; and proxy_buffering off; in an nginx further out, and no "
                             "fastcgi_ignore_headers X-Accel-Buffering",
-            [FRONT_APACHE] = "with mod_proxy_fcgi: <Proxy \"fcgi://sluice/\"> ProxySet flushpackets=on </Proxy>; with "
-                             "mod_fcgid: FcgidOutputBufferSize 0",
+            [FRONT_APACHE] =
+                "with mod_proxy_fcgi: <Proxy \"fcgi://sluice/\"> ProxySet flushpackets=on </Proxy>; with "
+                "mod_fcgid: FcgidOutputBufferSize 0",
             [FRONT_APACHE_PROXY_FCGI] = "<Proxy \"fcgi://sluice/\"> ProxySet flushpackets=on </Proxy>",
             [FRONT_APACHE_FCGID] = "FcgidOutputBufferSize 0",
         },
@@ -111,7 +120,8 @@ static const char *const front_advice[FRONT_FAULT_COUNT][FRONT_COUNT] = {
             [FRONT_LIGHTTPD] = "\"tcp-fin-propagate\" => \"enable\" in fastcgi.server, and "
                                "server.stream-response-body = 2",
             [FRONT_NGINX] = "fastcgi_ignore_client_abort off; and fastcgi_buffering off;",
-            [FRONT_APACHE] = "with mod_proxy_fcgi: ProxySet flushpackets=on; with mod_fcgid: FcgidOutputBufferSize 0",
+            [FRONT_APACHE] =
+                "with mod_proxy_fcgi: ProxySet flushpackets=on; with mod_fcgid: FcgidOutputBufferSize 0",
             [FRONT_APACHE_PROXY_FCGI] = "ProxySet flushpackets=on",
             [FRONT_APACHE_FCGID] = "FcgidOutputBufferSize 0",
         },
@@ -144,8 +154,9 @@ static const char *const front_advice[FRONT_FAULT_COUNT][FRONT_COUNT] = {
     [FRONT_FAULT_OPEN_PAGES] =
         {
             "allow them to this machine only",
-            [FRONT_LIGHTTPD] = "$HTTP[\"url\"] =~ \"^/(metrics|status)$\" { $HTTP[\"remoteip\"] != \"127.0.0.1\" { "
-                               "url.access-deny = ( \"\" ) } }",
+            [FRONT_LIGHTTPD] =
+                "$HTTP[\"url\"] =~ \"^/(metrics|status)$\" { $HTTP[\"remoteip\"] != \"127.0.0.1\" { "
+                "url.access-deny = ( \"\" ) } }",
             [FRONT_NGINX] = "location ~ ^/(metrics|status)$ { allow 127.0.0.1; deny all; ... }",
             [FRONT_APACHE] = "<LocationMatch \"^/(metrics|status)$\"> Require local </LocationMatch>",
         },

@@ -30,7 +30,8 @@ static void report_make_plain(char *text)
             *text = ' ';
 }
 
-static void report_print(enum report_status status, const char *name, const char *explanation, const char *change)
+static void report_print(enum report_status status, const char *name, const char *explanation,
+                         const char *change)
 {
     printf("%-4s %s: %s", report_names[status], name, explanation);
     if (change)
@@ -39,8 +40,8 @@ static void report_print(enum report_status status, const char *name, const char
     fflush(stdout);
 }
 
-static void report_keep(struct report *r, enum report_status status, const char *name, const char *explanation,
-                        const char *change)
+static void report_keep(struct report *r, enum report_status status, const char *name,
+                        const char *explanation, const char *change)
 {
     struct buf *b = &r->checks;
     size_t before = b->len;
@@ -48,7 +49,8 @@ static void report_keep(struct report *r, enum report_status status, const char 
               json_put_member_string(b, "name", slice_from_text(name)) &&
               json_put_member_string(b, "status", slice_from_text(report_names[status])) &&
               json_put_member_string(b, "explanation", slice_from_text(explanation)) &&
-              (!change || json_put_member_string(b, "change", slice_from_text(change))) && buf_append_char(b, '}');
+              (!change || json_put_member_string(b, "change", slice_from_text(change))) &&
+              buf_append_char(b, '}');
     if (!ok)
         b->len = before;
 }
@@ -80,7 +82,8 @@ static void report_print_json(const struct report *r, const char *url, const cha
         json_put_member_string(&b, "server", slice_from_text(server)) &&
         json_put_member_int(&b, "faults", (int64_t)r->faults) &&
         json_put_member_int(&b, "warnings", (int64_t)r->warnings) && json_put_name(&b, "checks") &&
-        buf_append_char(&b, '[') && buf_append_slice(&b, buf_slice(&r->checks)) && buf_append_text(&b, "]}\n"))
+        buf_append_char(&b, '[') && buf_append_slice(&b, buf_slice(&r->checks)) &&
+        buf_append_text(&b, "]}\n"))
         fwrite(buf_data(&b), 1, b.len, stdout);
     buf_free(&b);
 }

@@ -21,7 +21,8 @@ static bool stream_read_event(struct slice data, int64_t *sequence, int64_t *of,
 {
     json_int_t got[3];
     json_t *json = json_loadb(data.ptr, data.len, 0, NULL);
-    bool ok = json && json_unpack(json, "{s:I,s:I,s:I}", "sequence", &got[0], "of", &got[1], "sent_us", &got[2]) == 0;
+    bool ok = json &&
+              json_unpack(json, "{s:I,s:I,s:I}", "sequence", &got[0], "of", &got[1], "sent_us", &got[2]) == 0;
     if (ok) {
         *sequence = got[0];
         *of = got[1];

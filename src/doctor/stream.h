@@ -10,9 +10,9 @@ enum { STREAM_EVENTS_MAX = 128 };
 struct stream_plan {
     int events; /* at most STREAM_EVENTS_MAX */
     int pace_ms;
-    int64_t silence_s;  /* behind the first event */
-    const char *id;     /* NULL: none */
-    int leave_after;    /* events; 0: stay to the end */
+    int64_t silence_s; /* behind the first event */
+    const char *id;    /* NULL: none */
+    int leave_after;   /* events; 0: stay to the end */
     bool gzip;
 };
 

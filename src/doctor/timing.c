@@ -36,7 +36,8 @@ static void timing_count_bursts(const struct timing_sample *samples, size_t coun
     out->held_to_end = count > 1 && out->largest == count;
 }
 
-void timing_measure(const struct timing_sample *samples, size_t count, int64_t tolerance_us, struct timing *out)
+void timing_measure(const struct timing_sample *samples, size_t count, int64_t tolerance_us,
+                    struct timing *out)
 {
     *out = (struct timing){0};
     if (count == 0)

@@ -23,7 +23,7 @@ enum {
 };
 
 struct canonical_member {
-    struct slice name; /* as written */
+    struct slice name; /* its escapes decoded */
     const char *value; /* where it begins, white space before it included */
     uint32_t object;   /* that it belongs to */
     uint32_t objects_before;
@@ -51,7 +51,8 @@ struct canonical {
     struct canonical_object *objects;
     uint32_t *order; /* of the members, object by object, sorted */
     size_t member_count, member_size, object_count, object_size;
-    bool escapes; /* some name is escaped */
+    char *names; /* room for those that were escaped, as long as the text; NULL until there is one */
+    size_t names_used;
     struct canonical_sink *sink;
 };
 
@@ -112,6 +113,14 @@ static void canonical_put_string(struct canonical_sink *s, struct slice inner)
         if (n > 0)
             canonical_put_piece(s, piece, n);
     }
+    canonical_put_char(s, '"');
+}
+
+static void canonical_put_name(struct canonical_sink *s, struct slice name)
+{
+    canonical_put_char(s, '"');
+    for (size_t i = 0; i < name.len; i++)
+        canonical_put_piece(s, name.ptr + i, 1);
     canonical_put_char(s, '"');
 }
 
@@ -225,6 +234,21 @@ static enum canonical_result canonical_note_object(struct canonical *c)
     return result;
 }
 
+/* Decoded once, as it is compared often. */
+static bool canonical_decode_name(struct canonical *c, struct slice *name)
+{
+    char piece[4];
+    size_t n, first = c->names_used;
+    if (!c->names)
+        c->names = malloc(c->text.len);
+    if (!c->names)
+        return false;
+    for (struct slice rest = *name; (n = json_scan_decode(&rest, piece)) > 0; c->names_used += n)
+        memcpy(c->names + c->names_used, piece, n);
+    *name = slice_make(c->names + first, c->names_used - first);
+    return true;
+}
+
 static enum canonical_result canonical_note_member(struct canonical *c, uint32_t object, const struct json_scan *s,
                                                    struct slice name)
 {
@@ -234,9 +258,10 @@ static enum canonical_result canonical_note_member(struct canonical *c, uint32_t
     c->members = members;
     if (result != CANONICAL_OK)
         return result;
+    if (s->escaped && !canonical_decode_name(c, &name))
+        return CANONICAL_FAILED;
     c->members[c->member_count++] = (struct canonical_member){name, s->at, object, (uint32_t)c->object_count};
     c->objects[object].count++;
-    c->escapes |= s->escaped;
     return CANONICAL_OK;
 }
 
@@ -281,10 +306,8 @@ static enum canonical_result canonical_read(struct canonical *c)
     return result;
 }
 
-static int canonical_compare_names(const struct canonical *c, struct slice a, struct slice b)
+static int canonical_compare_names(struct slice a, struct slice b)
 {
-    if (c->escapes)
-        return json_scan_compare(a, b);
     size_t len = a.len < b.len ? a.len : b.len;
     int order = len > 0 ? memcmp(a.ptr, b.ptr, len) : 0;
     return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
@@ -295,7 +318,7 @@ static int canonical_compare(const void *left, const void *right, void *arg)
 {
     const struct canonical *c = arg;
     uint32_t a = *(const uint32_t *)left, b = *(const uint32_t *)right;
-    int order = canonical_compare_names(c, c->members[a].name, c->members[b].name);
+    int order = canonical_compare_names(c->members[a].name, c->members[b].name);
     return order != 0 ? order : (a > b) - (a < b);
 }
 
@@ -325,7 +348,7 @@ static bool canonical_sort(struct canonical *c)
 static bool canonical_is_ignored(const struct canonical *c, struct slice name)
 {
     for (const char *const *ignored = c->ignored; ignored && *ignored; ignored++)
-        if (json_scan_text_is(name, *ignored))
+        if (slice_equals_text(name, *ignored))
             return true;
     return false;
 }
@@ -333,8 +356,8 @@ static bool canonical_is_ignored(const struct canonical *c, struct slice name)
 /* A later member with the same name counts instead. */
 static bool canonical_is_overruled(const struct canonical *c, const struct canonical_object *o, uint32_t i)
 {
-    return i + 1 < o->count && canonical_compare_names(c, c->members[c->order[o->first + i]].name,
-                                                       c->members[c->order[o->first + i + 1]].name) == 0;
+    return i + 1 < o->count && slice_equals(c->members[c->order[o->first + i]].name,
+                                            c->members[c->order[o->first + i + 1]].name);
 }
 
 static void canonical_put_value(struct canonical *c, const char *at, uint32_t object);
@@ -351,7 +374,7 @@ static void canonical_put_object(struct canonical *c, uint32_t *object)
             continue;
         if (comma)
             canonical_put_char(c->sink, ',');
-        canonical_put_string(c->sink, m->name);
+        canonical_put_name(c->sink, m->name);
         canonical_put_char(c->sink, ':');
         canonical_put_value(c, m->value, m->objects_before);
         comma = true;
@@ -387,6 +410,7 @@ static void canonical_free(struct canonical *c)
     free(c->members);
     free(c->objects);
     free(c->order);
+    free(c->names);
 }
 
 static enum canonical_result canonical_run(struct slice json, const char *const *ignored, struct canonical_sink *sink)

@@ -1,9 +1,11 @@
 /* CGI variables to a request. */
 #include "sluice/http_request.h"
 
+#include "sluice/http_text.h"
+
 static struct slice http_variable_value(const char *var, const char *name, size_t name_len)
 {
-    if (strncmp(var, name, name_len) != 0 || var[name_len] != '=')
+    if (var[0] != name[0] || strncmp(var, name, name_len) != 0 || var[name_len] != '=')
         return (struct slice){NULL, 0};
     return slice_from_text(var + name_len + 1);
 }
@@ -34,24 +36,22 @@ static const struct http_wanted http_wanted[] = {
     HTTP_WANTED("HTTP_ORIGIN", origin),            HTTP_WANTED("REMOTE_ADDR", remote_addr),
 };
 
-static void http_request_take(struct http_request *out, const char *var)
+static void http_request_take(struct http_request *out, struct slice var)
 {
+    const char *equals = var.len > 0 ? memchr(var.ptr, '=', var.len) : NULL;
+    size_t name_len = equals ? (size_t)(equals - var.ptr) : 0;
     for (size_t i = 0; i < sizeof http_wanted / sizeof *http_wanted; i++) {
-        struct slice value = http_variable_value(var, http_wanted[i].name, http_wanted[i].name_len);
-        if (value.ptr) {
-            *(struct slice *)(void *)((char *)out + http_wanted[i].offset) = value;
-            return;
-        }
+        if (http_wanted[i].name_len != name_len || memcmp(var.ptr, http_wanted[i].name, name_len) != 0)
+            continue;
+        *(struct slice *)(void *)((char *)out + http_wanted[i].offset) = slice_make(equals + 1, var.len - name_len - 1);
+        return;
     }
 }
 
-/* Control characters in a header could become header lines of ours or of the upstream request. */
-static bool http_text_is_clean(const char *text)
+/* Whether a variable is text of the client's that may become a header line of ours or of the upstream request. */
+static bool http_request_is_outside(struct slice var)
 {
-    for (const unsigned char *p = (const unsigned char *)text; *p; p++)
-        if ((*p < 0x20 && *p != '\t') || *p == 0x7F)
-            return false;
-    return true;
+    return slice_starts_with(var, SLICE_LITERAL("CONTENT_")) || slice_starts_with(var, SLICE_LITERAL("REQUEST_"));
 }
 
 /* -1: not a number. Absent and empty are handled by the caller. */
@@ -94,12 +94,13 @@ enum http_request_result http_request_parse(const char *const *vars, struct http
     *out = (struct http_request){.vars = vars, .content_length = -1};
     bool clean = true;
     for (const char *const *v = vars; *v; v++) {
-        bool header = strncmp(*v, "HTTP_", 5) == 0;
+        struct slice var = slice_from_text(*v);
+        bool header = slice_starts_with(var, SLICE_LITERAL("HTTP_"));
         if (header)
-            out->header_bytes += strlen(*v);
-        if (header || strncmp(*v, "CONTENT_", 8) == 0 || strncmp(*v, "REQUEST_", 8) == 0)
-            clean = clean && http_text_is_clean(*v);
-        http_request_take(out, *v);
+            out->header_bytes += var.len;
+        if (header || http_request_is_outside(var))
+            clean = clean && http_text_is_clean(var);
+        http_request_take(out, var);
     }
     http_request_split_uri(out, http_request_variable(out, "REQUEST_URI"));
     if (out->header_bytes > HTTP_HEADERS_MAX_BYTES)

@@ -1,6 +1,8 @@
 /* The head of an answer. */
 #include "sluice/http_response.h"
 
+#include "sluice/http_text.h"
+
 struct http_reason {
     int status;
     const char *text;
@@ -48,29 +50,27 @@ const char *http_status_text(int status)
 
 bool http_response_begin(struct buf *b, int status)
 {
-    return buf_printf(b, "Status: %d %s\r\n", status, http_status_text(status));
+    return buf_append_text(b, "Status: ") && buf_append_int(b, status) && buf_append_char(b, ' ') &&
+           buf_append_text(b, http_status_text(status)) && buf_append_text(b, "\r\n");
 }
 
-static bool http_value_is_clean(struct slice value)
+static char *http_put(char *to, struct slice text)
 {
-    for (size_t i = 0; i < value.len; i++) {
-        unsigned char c = (unsigned char)value.ptr[i];
-        if ((c < 0x20 && c != '\t') || c == 0x7F)
-            return false;
-    }
-    return true;
+    if (text.len > 0)
+        memcpy(to, text.ptr, text.len);
+    return to + text.len;
 }
 
 bool http_response_header(struct buf *b, struct slice name, struct slice value)
 {
-    if (!http_value_is_clean(value) || !http_value_is_clean(name))
+    if (!http_text_is_clean(value) || !http_text_is_clean(name))
         return true;
-    size_t before = b->len;
-    if (buf_append_slice(b, name) && buf_append_text(b, ": ") && buf_append_slice(b, value) &&
-        buf_append_text(b, "\r\n"))
-        return true;
-    b->len = before;
-    return false;
+    char *to = buf_reserve(b, name.len + value.len + 4);
+    if (!to)
+        return false;
+    http_put(http_put(http_put(http_put(to, name), SLICE_LITERAL(": ")), value), SLICE_LITERAL("\r\n"));
+    buf_commit(b, name.len + value.len + 4);
+    return true;
 }
 
 bool http_response_end(struct buf *b)
@@ -88,6 +88,8 @@ static const char *const http_passed[] = {
 bool http_response_passes(struct slice name)
 {
     for (size_t i = 0; i < sizeof http_passed / sizeof *http_passed; i++) {
+        if (name.len == 0 || (name.ptr[0] | 0x20) != http_passed[i][0])
+            continue; /* all begin with a letter */
         struct slice known = slice_from_text(http_passed[i]);
         if (known.ptr[known.len - 1] == '*') {
             if (slice_starts_with_nocase(name, slice_take(known, known.len - 1)))

@@ -6,6 +6,7 @@
  */
 #include "sluice/json_scan.h"
 
+#include "sluice/eight.h"
 #include "sluice/utf8.h"
 
 enum json_expect {
@@ -16,18 +17,6 @@ enum json_expect {
     JSON_EXPECT_AFTER,      /* a comma, an end, or the end of the text */
     JSON_EXPECT_NOTHING     /* after an error */
 };
-
-/* What a byte is within a string. */
-enum json_byte { JSON_BYTE_PLAIN, JSON_BYTE_QUOTE, JSON_BYTE_BACKSLASH, JSON_BYTE_CONTROL, JSON_BYTE_HIGH };
-
-static inline enum json_byte json_byte_class(unsigned char c)
-{
-    if (c >= 0x80)
-        return JSON_BYTE_HIGH;
-    if (c < 0x20)
-        return JSON_BYTE_CONTROL;
-    return c == '"' ? JSON_BYTE_QUOTE : c == '\\' ? JSON_BYTE_BACKSLASH : JSON_BYTE_PLAIN;
-}
 
 void json_scan_init(struct json_scan *s, struct slice text)
 {
@@ -42,13 +31,13 @@ static enum json_kind json_scan_fail(struct json_scan *s)
     return JSON_KIND_ERROR;
 }
 
-static void json_scan_skip_blank(struct json_scan *s)
+static inline void json_scan_skip_blank(struct json_scan *s)
 {
     while (s->at < s->end && (*s->at == ' ' || *s->at == '\n' || *s->at == '\r' || *s->at == '\t'))
         s->at++;
 }
 
-static bool json_scan_in_object(const struct json_scan *s)
+static inline bool json_scan_in_object(const struct json_scan *s)
 {
     unsigned level = s->depth - 1;
     return s->objects[level / 64] >> (level % 64) & 1;
@@ -113,11 +102,35 @@ static bool json_scan_escape(struct json_scan *s)
     return true;
 }
 
+/* Moves behind a run of characters beyond ASCII. */
 static bool json_scan_high(struct json_scan *s)
 {
-    size_t n = utf8_length((const unsigned char *)s->at, (size_t)(s->end - s->at));
-    s->at += n;
-    return n > 0;
+    while (s->at < s->end && (unsigned char)*s->at >= 0x80) {
+        size_t n = utf8_length((const unsigned char *)s->at, (size_t)(s->end - s->at));
+        if (n == 0)
+            return false;
+        s->at += n;
+    }
+    return true;
+}
+
+static bool json_is_plain(unsigned char c)
+{
+    return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
+}
+
+/* Moves behind a run of what stands for itself in a string: most of a prompt, so that it is looked at in eights. */
+static void json_scan_plain(struct json_scan *s)
+{
+    while (s->end - s->at >= 8) {
+        uint64_t v = eight_load(s->at);
+        size_t n = eight_before(eight_below(v, 0x20) | eight_equal(v, '"') | eight_equal(v, '\\') | eight_high(v));
+        s->at += n;
+        if (n < 8)
+            return;
+    }
+    while (s->at < s->end && json_is_plain((unsigned char)*s->at))
+        s->at++;
 }
 
 /* s->at is behind the opening quote; is left behind the closing one. */
@@ -125,27 +138,18 @@ static bool json_scan_string(struct json_scan *s, struct slice *token)
 {
     const char *from = s->at;
     s->escaped = false;
-    while (s->at < s->end) {
-        switch (json_byte_class((unsigned char)*s->at)) {
-        case JSON_BYTE_PLAIN:
-            s->at++;
-            break;
-        case JSON_BYTE_QUOTE:
+    for (;;) {
+        json_scan_plain(s);
+        if (s->at == s->end)
+            return false;
+        if (*s->at == '"') {
             *token = slice_make(from, (size_t)(s->at++ - from));
             return true;
-        case JSON_BYTE_BACKSLASH:
-            if (!json_scan_escape(s))
-                return false;
-            break;
-        case JSON_BYTE_HIGH:
-            if (!json_scan_high(s))
-                return false;
-            break;
-        default:
-            return false;
         }
+        bool ok = *s->at == '\\' ? json_scan_escape(s) : (unsigned char)*s->at >= 0x80 && json_scan_high(s);
+        if (!ok)
+            return false;
     }
-    return false;
 }
 
 static size_t json_decode_escape(struct slice *text, char out[4])
@@ -190,16 +194,6 @@ static int json_bytes_next(struct json_bytes *b)
     return b->len == 0 ? -1 : (unsigned char)b->piece[b->at++];
 }
 
-int json_scan_compare(struct slice a, struct slice b)
-{
-    struct json_bytes left = {.rest = a}, right = {.rest = b};
-    for (;;) {
-        int x = json_bytes_next(&left), y = json_bytes_next(&right);
-        if (x != y || x < 0)
-            return x - y;
-    }
-}
-
 bool json_scan_text_is(struct slice inner, const char *text)
 {
     if (inner.len == 0 || !memchr(inner.ptr, '\\', inner.len))
@@ -221,9 +215,9 @@ static size_t json_scan_digits(struct json_scan *s)
     return (size_t)(s->at - from);
 }
 
-static bool json_scan_take(struct json_scan *s, const char *any)
+static inline bool json_scan_take(struct json_scan *s, char c)
 {
-    if (s->at == s->end || !*s->at || !strchr(any, *s->at))
+    if (s->at == s->end || *s->at != c)
         return false;
     s->at++;
     return true;
@@ -232,13 +226,14 @@ static bool json_scan_take(struct json_scan *s, const char *any)
 static bool json_scan_number(struct json_scan *s, struct slice *token)
 {
     const char *from = s->at;
-    json_scan_take(s, "-");
-    if (!json_scan_take(s, "0") && json_scan_digits(s) == 0)
+    json_scan_take(s, '-');
+    if (!json_scan_take(s, '0') && json_scan_digits(s) == 0)
         return false;
-    if (json_scan_take(s, ".") && json_scan_digits(s) == 0)
+    if (json_scan_take(s, '.') && json_scan_digits(s) == 0)
         return false;
-    if (json_scan_take(s, "eE")) {
-        json_scan_take(s, "+-");
+    if (json_scan_take(s, 'e') || json_scan_take(s, 'E')) {
+        if (!json_scan_take(s, '+'))
+            json_scan_take(s, '-');
         if (json_scan_digits(s) == 0)
             return false;
     }
@@ -299,10 +294,10 @@ static enum json_kind json_scan_value(struct json_scan *s, struct slice *token)
 
 static enum json_kind json_scan_name(struct json_scan *s, struct slice *token)
 {
-    if (!json_scan_take(s, "\"") || !json_scan_string(s, token))
+    if (!json_scan_take(s, '"') || !json_scan_string(s, token))
         return json_scan_fail(s);
     json_scan_skip_blank(s);
-    if (!json_scan_take(s, ":"))
+    if (!json_scan_take(s, ':'))
         return json_scan_fail(s);
     s->expect = JSON_EXPECT_VALUE;
     return JSON_KIND_NAME;
@@ -323,7 +318,7 @@ static enum json_kind json_scan_after(struct json_scan *s, struct slice *token)
     bool object = json_scan_in_object(s);
     if (s->at < s->end && *s->at == (object ? '}' : ']'))
         return json_scan_close(s, token);
-    if (!json_scan_take(s, ","))
+    if (!json_scan_take(s, ','))
         return json_scan_fail(s);
     json_scan_skip_blank(s);
     return object ? json_scan_name(s, token) : json_scan_value(s, token);

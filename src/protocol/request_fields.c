@@ -2,13 +2,15 @@
  * Reading the fields that matter out of a request body, with OpenAI's own complaints.
  *
  * What is checked stands in tables, a row a field: its type and its range. Only what OpenAI itself refuses is refused.
+ * The body is read once, in place, however large it is: the values of interest are noted on the way and checked behind
+ * its end, so that a body that is no JSON is told as that.
  */
 #include "sluice/request_fields.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 enum request_type {
     REQUEST_BOOLEAN = 1,
@@ -112,6 +114,14 @@ static const struct request_rule request_responses_rules[] = {
     {NULL, 0, NULL, 0, 0},
 };
 
+enum { REQUEST_RULES_MAX = 32 };
+
+#define REQUEST_RULES_FIT(rules) _Static_assert(sizeof(rules) / sizeof *(rules) <= REQUEST_RULES_MAX, #rules)
+REQUEST_RULES_FIT(request_chat_rules);
+REQUEST_RULES_FIT(request_completions_rules);
+REQUEST_RULES_FIT(request_embeddings_rules);
+REQUEST_RULES_FIT(request_responses_rules);
+
 struct request_shape {
     const struct request_rule *rules;
     const char *required; /* beside the model; NULL: none */
@@ -125,6 +135,20 @@ static const struct request_shape request_shapes[] = {
     [ENDPOINT_FIELDS_EMBEDDINGS] = {request_embeddings_rules, "input", true},
     [ENDPOINT_FIELDS_RESPONSES] = {request_responses_rules, NULL, false},
     [ENDPOINT_FIELDS_MODEL] = {NULL, NULL, false},
+};
+
+/* A member's value; JSON_KIND_ERROR: there is none. */
+struct request_value {
+    struct json_value value;
+    struct json_value other; /* of an array: the first element that is no object */
+    size_t other_index;
+};
+
+/* What was noted of a body. */
+struct request_body {
+    struct json_value model, stream, stream_options;
+    struct request_value required;
+    struct json_value ruled[REQUEST_RULES_MAX]; /* in the order of the shape's rules */
 };
 
 /* ---- complaints --------------------------------------------------------------------------------------------- */
@@ -151,26 +175,32 @@ static void request_fail_detail(struct request_error *error, size_t arg, const c
     error->error.args[arg] = slice_from_text(error->details[arg]);
 }
 
-static bool request_is_whole(const json_t *value)
+/* The byte behind a number ends it for strtod, too: the members of an object are followed by one. A number beyond all
+ * doubles is infinite. */
+static double request_number(struct json_value value)
 {
-    return json_is_real(value) && floor(json_real_value(value)) == json_real_value(value);
+    return strtod(value.raw.ptr, NULL);
+}
+
+static bool request_is_whole(struct json_value value)
+{
+    return value.kind == JSON_KIND_NUMBER && floor(request_number(value)) == request_number(value);
 }
 
 /* As the API names what it got. */
-static const char *request_type_name(const json_t *value)
+static const char *request_type_name(struct json_value value)
 {
-    switch (json_typeof(value)) {
-    case JSON_OBJECT:
+    switch (value.kind) {
+    case JSON_KIND_OBJECT:
         return "an object";
-    case JSON_ARRAY:
+    case JSON_KIND_ARRAY:
         return "an array";
-    case JSON_STRING:
+    case JSON_KIND_STRING:
         return "a string";
-    case JSON_INTEGER:
-    case JSON_REAL:
+    case JSON_KIND_NUMBER:
         return request_is_whole(value) ? "an integer" : "a decimal";
-    case JSON_TRUE:
-    case JSON_FALSE:
+    case JSON_KIND_TRUE:
+    case JSON_KIND_FALSE:
         return "a boolean";
     default:
         return "null";
@@ -178,7 +208,7 @@ static const char *request_type_name(const json_t *value)
 }
 
 static bool request_fail_type(struct request_error *error, const char *param, const char *expected,
-                              const json_t *got)
+                              struct json_value got)
 {
     request_fail(error, OPENAI_ERROR_INVALID_TYPE, param);
     request_fail_detail(error, 0, "%s", param);
@@ -208,103 +238,210 @@ static bool request_fail_missing(struct request_error *error, const char *param)
 
 /* ---- checks ------------------------------------------------------------------------------------------------- */
 
-static bool request_has_type(const json_t *value, unsigned types)
+static bool request_has_type(struct json_value value, unsigned types)
 {
-    return (types & REQUEST_BOOLEAN && json_is_boolean(value)) ||
-           (types & REQUEST_INTEGER && request_is_whole(value)) || (types & REQUEST_NUMBER && json_is_real(value)) ||
-           (types & REQUEST_STRING && json_is_string(value)) || (types & REQUEST_ARRAY && json_is_array(value)) ||
-           (types & REQUEST_OBJECT && json_is_object(value));
+    switch (value.kind) {
+    case JSON_KIND_TRUE:
+    case JSON_KIND_FALSE:
+        return types & REQUEST_BOOLEAN;
+    case JSON_KIND_NUMBER:
+        return types & REQUEST_NUMBER || (types & REQUEST_INTEGER && request_is_whole(value));
+    case JSON_KIND_STRING:
+        return types & REQUEST_STRING;
+    case JSON_KIND_ARRAY:
+        return types & REQUEST_ARRAY;
+    case JSON_KIND_OBJECT:
+        return types & REQUEST_OBJECT;
+    default:
+        return false;
+    }
 }
 
-static bool request_check_rule(const json_t *body, const struct request_rule *rule, struct request_error *error)
+static bool request_check_rule(struct json_value value, const struct request_rule *rule, struct request_error *error)
 {
-    const json_t *value = json_object_get(body, rule->name);
-    if (!value || json_is_null(value))
+    if (value.kind == JSON_KIND_ERROR || value.kind == JSON_KIND_NULL)
         return true;
     if (!request_has_type(value, rule->types))
         return request_fail_type(error, rule->name, rule->expected, value);
-    if (rule->min == rule->max || !json_is_real(value))
+    if (rule->min == rule->max || value.kind != JSON_KIND_NUMBER)
         return true;
-    double got = json_real_value(value);
+    double got = request_number(value);
     return (got >= rule->min && got <= rule->max) || request_fail_range(error, rule, got);
 }
 
-static bool request_check_messages(const json_t *messages, struct request_error *error)
+static bool request_check_messages(const struct request_value *messages, struct request_error *error)
 {
-    if (!json_is_array(messages))
-        return request_fail_type(error, "messages", "an array of objects", messages);
-    for (size_t i = 0; i < json_array_size(messages); i++) {
-        char param[REQUEST_DETAIL_MAX];
-        if (json_is_object(json_array_get(messages, i)))
-            continue;
-        snprintf(param, sizeof param, "messages[%zu]", i);
-        return request_fail_type(error, param, "an object", json_array_get(messages, i));
-    }
-    return true;
+    char param[REQUEST_DETAIL_MAX];
+    if (messages->value.kind != JSON_KIND_ARRAY)
+        return request_fail_type(error, "messages", "an array of objects", messages->value);
+    if (messages->other.kind == JSON_KIND_ERROR)
+        return true;
+    snprintf(param, sizeof param, "messages[%zu]", messages->other_index);
+    return request_fail_type(error, param, "an object", messages->other);
 }
 
-static bool request_check_required(const json_t *body, const struct request_shape *shape, struct request_error *error)
+static bool request_check_required(const struct request_body *body, const struct request_shape *shape,
+                                   struct request_error *error)
 {
-    const json_t *value = shape->required ? json_object_get(body, shape->required) : NULL;
     if (!shape->required)
         return true;
-    if (!value)
+    if (body->required.value.kind == JSON_KIND_ERROR)
         return request_fail_missing(error, shape->required);
-    return strcmp(shape->required, "messages") != 0 || request_check_messages(value, error);
+    return strcmp(shape->required, "messages") != 0 || request_check_messages(&body->required, error);
 }
 
-static bool request_check_model(const json_t *body, const struct request_fields *fields,
+static bool request_check_model(const struct request_body *body, const struct request_fields *fields,
                                 const struct request_shape *shape, struct request_error *error)
 {
-    const json_t *model = json_object_get(body, "model");
-    if (model && !json_is_null(model) && !json_is_string(model))
+    struct json_value model = body->model;
+    if (model.kind != JSON_KIND_ERROR && model.kind != JSON_KIND_NULL && model.kind != JSON_KIND_STRING)
         return request_fail_type(error, "model", "a string", model);
     return fields->model[0] || !shape->model_required || request_fail(error, OPENAI_ERROR_NO_MODEL, NULL);
 }
 
-static bool request_check_all(const json_t *body, const struct request_fields *fields,
+static bool request_check_all(const struct request_body *body, const struct request_fields *fields,
                               const struct request_shape *shape, struct request_error *error)
 {
     if (!request_check_model(body, fields, shape, error) || !request_check_required(body, shape, error))
         return false;
-    for (const struct request_rule *rule = shape->rules; rule && rule->name; rule++)
-        if (!request_check_rule(body, rule, error))
+    for (size_t i = 0; shape->rules && shape->rules[i].name; i++)
+        if (!request_check_rule(body->ruled[i], &shape->rules[i], error))
             return false;
     return true;
 }
 
 /* ---- reading ------------------------------------------------------------------------------------------------ */
 
-static void request_take(const json_t *body, struct slice path_model, struct request_fields *out)
+static bool request_is_container(enum json_kind kind)
 {
-    const json_t *model = json_object_get(body, "model");
-    if (json_is_string(model))
-        snprintf(out->model, sizeof out->model, "%s", json_string_value(model));
+    return kind == JSON_KIND_OBJECT || kind == JSON_KIND_ARRAY;
+}
+
+/* A value as written, from its first token to where the reader stands. */
+static struct json_value request_value_of(const struct json_scan *s, enum json_kind kind, struct slice token)
+{
+    const char *from = kind == JSON_KIND_STRING ? token.ptr - 1 : token.ptr;
+    return (struct json_value){kind, slice_make(from, (size_t)(s->at - from))};
+}
+
+/* The rest of an array or object, whose opening was read. An opening bracket stands for an element's value. */
+static bool request_read_container(struct json_scan *s, struct request_value *out, bool array)
+{
+    unsigned depth = s->depth;
+    size_t elements = 0;
+    while (s->depth >= depth) {
+        struct slice token;
+        enum json_kind kind = json_scan_next(s, &token);
+        if (kind == JSON_KIND_ERROR)
+            return false;
+        bool begins = s->depth == depth + request_is_container(kind) && kind != JSON_KIND_END;
+        if (!array || !begins)
+            continue;
+        if (kind != JSON_KIND_OBJECT && out->other.kind == JSON_KIND_ERROR) {
+            out->other = request_value_of(s, kind, token);
+            out->other_index = elements;
+        }
+        elements++;
+    }
+    return true;
+}
+
+static bool request_read_value(struct json_scan *s, struct request_value *out)
+{
+    struct slice token;
+    enum json_kind kind = json_scan_next(s, &token);
+    *out = (struct request_value){0};
+    if (kind == JSON_KIND_ERROR)
+        return false;
+    if (request_is_container(kind) && !request_read_container(s, out, kind == JSON_KIND_ARRAY))
+        return false;
+    out->value = request_value_of(s, kind, token);
+    return true;
+}
+
+/* The first letter decides most of the time. */
+static bool request_is_named(struct slice name, const char *wanted)
+{
+    return name.len > 0 && (name.ptr[0] == wanted[0] || name.ptr[0] == '\\') && json_scan_text_is(name, wanted);
+}
+
+/* Of two members with one name the last counts, as it does upstream. */
+static void request_note(struct request_body *body, const struct request_shape *shape, struct slice name,
+                         const struct request_value *value)
+{
+    if (request_is_named(name, "model"))
+        body->model = value->value;
+    if (request_is_named(name, "stream"))
+        body->stream = value->value;
+    if (request_is_named(name, "stream_options"))
+        body->stream_options = value->value;
+    if (shape->required && request_is_named(name, shape->required))
+        body->required = *value;
+    for (size_t i = 0; shape->rules && shape->rules[i].name; i++)
+        if (request_is_named(name, shape->rules[i].name))
+            body->ruled[i] = value->value;
+}
+
+/* Reads a whole text. False: it is not JSON. Another value than an object notes nothing. */
+static bool request_read_body(struct slice text, const struct request_shape *shape, struct request_body *body,
+                              struct json_value *whole)
+{
+    struct json_scan s;
+    struct slice token, name;
+    struct request_value value;
+    json_scan_init(&s, text);
+    enum json_kind kind = json_scan_next(&s, &token);
+    if (kind != JSON_KIND_OBJECT)
+        return json_value_read(text, whole);
+    *whole = (struct json_value){JSON_KIND_OBJECT, text};
+    while ((kind = json_scan_next(&s, &name)) == JSON_KIND_NAME) {
+        if (!request_read_value(&s, &value))
+            return false;
+        request_note(body, shape, name, &value);
+    }
+    return kind == JSON_KIND_END && json_scan_next(&s, &token) == JSON_KIND_DONE;
+}
+
+/* Cut where it is too long, or holds what no C string does. */
+static void request_take_model(struct slice inner, struct request_fields *out)
+{
+    char piece[4];
+    size_t n, len = 0;
+    while ((n = json_scan_decode(&inner, piece)) > 0 && piece[0] != '\0' && len + n < sizeof out->model) {
+        memcpy(out->model + len, piece, n);
+        len += n;
+    }
+    out->model[len] = '\0';
+}
+
+static void request_take(const struct request_body *body, struct slice path_model, struct request_fields *out)
+{
+    struct json_value include_usage;
+    if (body->model.kind == JSON_KIND_STRING)
+        request_take_model(json_value_inner(body->model), out);
     else if (path_model.len > 0)
         snprintf(out->model, sizeof out->model, "%.*s", (int)path_model.len, path_model.ptr);
-    out->stream = json_is_true(json_object_get(body, "stream"));
-    out->include_usage = json_is_true(json_object_get(json_object_get(body, "stream_options"), "include_usage"));
+    out->stream = body->stream.kind == JSON_KIND_TRUE;
+    out->include_usage = json_value_find(body->stream_options, "include_usage", &include_usage) &&
+                         include_usage.kind == JSON_KIND_TRUE;
 }
 
 bool request_fields_read(struct slice body, enum endpoint_fields fields, struct slice path_model,
                          enum request_check check, struct request_fields *out, struct request_error *error)
 {
+    const struct request_shape *shape = &request_shapes[fields];
+    struct request_body noted = {0};
+    struct json_value whole;
     *out = (struct request_fields){0};
-    /* Integers as reals: only so does jansson take integers beyond 64 bits, which are the upstream's to judge. */
-    json_t *json = json_loadb(body.len ? body.ptr : "", body.len,
-                              JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL, NULL);
-    if (!json)
+    if (!request_read_body(body, shape, &noted, &whole))
         return request_fail(error, OPENAI_ERROR_BAD_JSON, NULL);
-    bool ok = json_is_object(json);
-    if (!ok) {
+    if (whole.kind != JSON_KIND_OBJECT) {
         request_fail(error, OPENAI_ERROR_NOT_OBJECT, NULL);
-        request_fail_detail(error, 0, "%s", json_is_real(json) ? "a number" : request_type_name(json));
-    } else {
-        request_take(json, path_model, out);
-        ok = check == REQUEST_CHECK_OBJECT || request_check_all(json, out, &request_shapes[fields], error);
+        request_fail_detail(error, 0, "%s", whole.kind == JSON_KIND_NUMBER ? "a number" : request_type_name(whole));
+        return false;
     }
-    json_decref(json);
-    return ok;
+    request_take(&noted, path_model, out);
+    return check == REQUEST_CHECK_OBJECT || request_check_all(&noted, out, shape, error);
 }
 
 /* Behind the field's name="…" (not filename="…"); empty where it is not there. */

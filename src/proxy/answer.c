@@ -52,7 +52,8 @@ bool answer_head(struct exchange *x, int status, int64_t length)
     bool ok = http_response_begin(&head, status) && buf_append_slice(&head, buf_slice(&x->head)) &&
               cors_put_headers(x, &head) && admit_put_headers(x, &head) && answer_put_cache_header(x, &head);
     if (ok && length >= 0)
-        ok = buf_printf(&head, "Content-Length: %lld\r\n", (long long)length);
+        ok = buf_append_text(&head, "Content-Length: ") && buf_append_int(&head, length) &&
+             buf_append_text(&head, "\r\n");
     ok = ok && http_response_end(&head);
     x->status = status;
     if (ok)

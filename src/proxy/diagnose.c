@@ -1,6 +1,6 @@
 /*
- * Answers about Sluice itself and the web server in front of it, below /v1/_sluice: what `sluice doctor` asks for.
- * They need a client key and no upstream.
+ * Answers about Sluice itself and the web server in front of it, below /v1/_sluice: what `sluice doctor` asks
+ * for. They need a client key and no upstream.
  *
  *   GET  stream?events=N&pace_ms=M&silence_s=S&id=X   a paced event stream; each event tells when it was sent
  *   GET  departure?id=X                               whether that stream was left by its client, and when
@@ -41,7 +41,7 @@ static void diagnose_refuse(struct exchange *x, const char *why)
     answer_error(x, EXCHANGE_REFUSED, &error);
 }
 
-/* ---- parameters --------------------------------------------------------------------------------------------- */
+/* ---- parameters ---------------------------------------------------------------------------------------- */
 
 struct diagnose_parameter {
     const char *name;
@@ -49,12 +49,12 @@ struct diagnose_parameter {
     const char *complaint;
 };
 
-static const struct diagnose_parameter diagnose_events = {
-    "events", 1, 1000, 10, "events is a whole number from 1 to 1000"};
-static const struct diagnose_parameter diagnose_pace = {
-    "pace_ms", 0, 10000, 100, "pace_ms is a whole number from 0 to 10000"};
-static const struct diagnose_parameter diagnose_silence = {
-    "silence_s", 0, 900, 0, "silence_s is a whole number from 0 to 900"};
+static const struct diagnose_parameter diagnose_events = {"events", 1, 1000, 10,
+                                                          "events is a whole number from 1 to 1000"};
+static const struct diagnose_parameter diagnose_pace = {"pace_ms", 0, 10000, 100,
+                                                        "pace_ms is a whole number from 0 to 10000"};
+static const struct diagnose_parameter diagnose_silence = {"silence_s", 0, 900, 0,
+                                                           "silence_s is a whole number from 0 to 900"};
 
 /* The value of the first parameter of this name; a NULL pointer where there is none. */
 static struct slice diagnose_find_parameter(struct slice query, const char *name)
@@ -103,7 +103,7 @@ static bool diagnose_read_id(struct exchange *x, char id[DIAGNOSE_ID_MAX + 1])
     return true;
 }
 
-/* ---- which streams were left -------------------------------------------------------------------------------- */
+/* ---- which streams were left --------------------------------------------------------------------------- */
 
 /* By id and client key: nobody hears of another client's streams. */
 static struct diagnosed_stream *diagnose_find_stream(const struct exchange *x, const char *id)
@@ -148,15 +148,14 @@ static void diagnose_answer_departure(struct exchange *x)
     if (!stream)
         fcgi_request_close_connection(x->fcgi); /* another worker may know it */
     buf_init(&body, DIAGNOSE_ANSWER_MAX);
-    if (buf_append_char(&body, '{') && diagnose_put_departure(&body, stream) &&
-        buf_append_char(&body, '}'))
+    if (buf_append_char(&body, '{') && diagnose_put_departure(&body, stream) && buf_append_char(&body, '}'))
         answer_json(x, 200, buf_slice(&body));
     else
         answer_error_id(x, EXCHANGE_FAILED, OPENAI_ERROR_INTERNAL);
     buf_free(&body);
 }
 
-/* ---- the stream --------------------------------------------------------------------------------------------- */
+/* ---- the stream ---------------------------------------------------------------------------------------- */
 
 static bool diagnose_send_event(struct exchange *x)
 {
@@ -245,7 +244,7 @@ static void diagnose_answer_stream(struct exchange *x)
         diagnose_go_on(x);
 }
 
-/* ---- echo and sink ------------------------------------------------------------------------------------------ */
+/* ---- echo and sink ------------------------------------------------------------------------------------- */
 
 static bool diagnose_is_https(const struct exchange *x)
 {
@@ -257,13 +256,15 @@ static bool diagnose_is_https(const struct exchange *x)
            slice_equals_nocase(forwarded, SLICE_LITERAL("https"));
 }
 
-/* Apache names the same software for both of its modules; mod_proxy_fcgi shows in a file name of its making. */
+/* Apache names the same software for both of its modules; mod_proxy_fcgi shows in a file name of its making.
+ */
 static bool diagnose_is_proxied(const struct exchange *x)
 {
     return slice_starts_with(http_request_variable(&x->http, "SCRIPT_FILENAME"), SLICE_LITERAL("proxy:"));
 }
 
-static bool diagnose_put_variable(struct buf *b, const struct exchange *x, const char *name, const char *variable)
+static bool diagnose_put_variable(struct buf *b, const struct exchange *x, const char *name,
+                                  const char *variable)
 {
     return json_put_member_string(b, name, slice_take(http_request_variable(&x->http, variable), 256));
 }
@@ -279,7 +280,8 @@ static bool diagnose_put_limits(struct buf *b, const struct exchange *x)
 static bool diagnose_put_request(struct buf *b, const struct exchange *x)
 {
     return json_put_member_string(b, "method", x->http.method) &&
-           json_put_member_string(b, "path", x->http.path) && json_put_member_string(b, "query", x->http.query) &&
+           json_put_member_string(b, "path", x->http.path) &&
+           json_put_member_string(b, "query", x->http.query) &&
            json_put_member_string(b, "base_path", slice_from_text(x->proxy->config->base_path)) &&
            json_put_member_bool(b, "authorization", x->http.authorization.len > 0) &&
            json_put_member_bool(b, "https", diagnose_is_https(x)) &&
@@ -312,7 +314,7 @@ static void diagnose_answer_sink(struct exchange *x)
     diagnose_answer_json(x, false);
 }
 
-/* ---- which one ---------------------------------------------------------------------------------------------- */
+/* ---- which one ----------------------------------------------------------------------------------------- */
 
 static const struct diagnose_endpoint diagnose_endpoints[] = {
     {"/stream", .get = true, .answer = diagnose_answer_stream},

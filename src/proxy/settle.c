@@ -40,11 +40,7 @@ static void settle_put_ms(struct buf *line, const char *name, int64_t from_us, i
 {
     if (from_us == 0 || to_us == 0)
         return;
-    int64_t us = to_us - from_us;
-    size_t before = line->len;
-    if (!json_put_name(line, name) ||
-        !buf_printf(line, "%lld.%03d", (long long)(us / CLOCK_US_PER_MS), (int)(us % CLOCK_US_PER_MS)))
-        line->len = before;
+    json_put_member_thousandths(line, name, to_us - from_us);
 }
 
 static void settle_put_text(struct buf *line, const char *name, const char *text)

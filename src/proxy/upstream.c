@@ -17,11 +17,12 @@ enum { UPSTREAM_HEADERS_MAX = 48, UPSTREAM_REST_US = 5 * CLOCK_US_PER_SECOND };
 
 /* ---- the request's form ------------------------------------------------------------------------------------- */
 
-/* By their CGI names; one that ends in '*' stands for all that begin so. */
+/* By their CGI names; one that ends in '*' stands for all that begin so. The ten lines X-Stainless-… in which the
+ * official clients tell of their machine are for statistics: they change no answer, and cost each request time. */
 static const char *const upstream_passed[] = {
-    "CONTENT_TYPE",    "HTTP_ACCEPT",     "HTTP_ACCEPT_LANGUAGE",     "HTTP_USER_AGENT",    "HTTP_OPENAI_*",
-    "HTTP_RANGE",      "HTTP_IF_*",       "HTTP_IDEMPOTENCY_KEY",     "HTTP_X_STAINLESS_*", "HTTP_TRACEPARENT",
-    "HTTP_TRACESTATE", "HTTP_X_CLIENT_REQUEST_ID",
+    "CONTENT_TYPE", "HTTP_ACCEPT",          "HTTP_ACCEPT_LANGUAGE", "HTTP_USER_AGENT", "HTTP_OPENAI_*",
+    "HTTP_RANGE",   "HTTP_IF_*",            "HTTP_IDEMPOTENCY_KEY", "HTTP_TRACEPARENT", "HTTP_TRACESTATE",
+    "HTTP_X_CLIENT_REQUEST_ID",
 };
 
 struct upstream_headers {
@@ -41,6 +42,9 @@ static void upstream_add(struct upstream_headers *h, const char *line)
 
 static bool upstream_matches(struct slice name, const char *pattern)
 {
+    enum { FIRST = sizeof "HTTP_" - 1 }; /* the first letter that differs: it decides most of the time */
+    if (name.len <= FIRST || name.ptr[FIRST] != pattern[FIRST])
+        return false;
     struct slice known = slice_from_text(pattern);
     if (known.ptr[known.len - 1] == '*')
         return slice_starts_with(name, slice_take(known, known.len - 1));
@@ -142,9 +146,9 @@ static enum pool_outcome upstream_outcome(const struct exchange *x, enum transfe
         return POOL_REJECTED;
     if (x->upstream_status == 429)
         return POOL_LIMITED;
-    if (upstream_status_is_failure(x->upstream_status) || (result != TRANSFER_OK && x->upstream_status == 0))
-        return POOL_FAILED;
-    return POOL_SUCCEEDED;
+    /* An answer that broke off is a failure too; one that took longer than is wanted is none, once it has begun. */
+    bool broke = result != TRANSFER_OK && (x->upstream_status == 0 || result != TRANSFER_TOTAL_TIMEOUT);
+    return broke || upstream_status_is_failure(x->upstream_status) ? POOL_FAILED : POOL_SUCCEEDED;
 }
 
 static void upstream_release(struct exchange *x, enum pool_outcome outcome)
@@ -168,16 +172,21 @@ static bool upstream_quota_is_used_up(const struct exchange *x)
            memmem(buf_data(&x->held), x->held.len, code, sizeof code - 1);
 }
 
-/* Whether another attempt may mend it, whatever the time. A key that was rejected is worth one where there is
- * another key. */
+/* What is the key's own fault, where another key is at hand that may be better. */
+static bool upstream_wants_another_key(const struct exchange *x)
+{
+    return (x->upstream_status == 401 || x->upstream_status == 429) && pool_has_another(x->proxy->pool, x->key);
+}
+
+/* Whether another attempt may mend it, whatever the time. */
 static bool upstream_is_retryable(const struct exchange *x, enum transfer_result result)
 {
     if (result != TRANSFER_OK)
         return upstream_failed_before_an_answer(result);
     if (x->hints.should_retry >= 0)
         return x->hints.should_retry == 1;
-    if (x->upstream_status == 401)
-        return x->key->count > 1;
+    if (upstream_wants_another_key(x))
+        return true;
     return retry_status_is_retryable(x->upstream_status) && !upstream_quota_is_used_up(x);
 }
 
@@ -194,19 +203,18 @@ static int64_t upstream_pause(struct exchange *x, enum transfer_result result)
     uint32_t random = 0;
     if (!upstream_is_retryable(x, result) || !upstream_may_try_again(x))
         return -1;
-    if (x->attempts > c->upstream_max_retries) {
-        x->no_more_retries = x->attempts > 1;
-        return -1;
-    }
     if (!digest_random(&random, sizeof random))
         random = UINT32_MAX / 2;
     int64_t pause = retry_pause_us(c->upstream_retry_base_us, x->attempts, random);
-    bool another_key = (x->upstream_status == 429 || x->upstream_status == 401) && x->key->count > 1;
-    if (x->hints.after_us >= 0 && !another_key)
+    if (x->hints.after_us >= 0 && !upstream_wants_another_key(x)) {
         pause = x->hints.after_us;
-    if (x->hints.after_us > c->upstream_max_retry_after_us && !another_key)
-        return -1;
-    return clock_monotonic_us() + pause > x->started_us + c->upstream_retry_us ? -1 : pause;
+        if (pause > c->upstream_max_retry_after_us)
+            return -1;
+    }
+    if (x->attempts <= c->upstream_max_retries && clock_monotonic_us() + pause <= x->started_us + c->upstream_retry_us)
+        return pause;
+    x->no_more_retries = x->attempts > 1;
+    return -1;
 }
 
 /* ---- an attempt --------------------------------------------------------------------------------------------- */

@@ -135,6 +135,12 @@ struct pool_choice pool_choose(struct pool *p, const struct client_key *key)
     return (struct pool_choice){.chosen = true, .index = best};
 }
 
+bool pool_has_another(const struct pool *p, const struct client_key *key)
+{
+    size_t best = 0;
+    return key->count > 1 && pool_find(p, key, POOL_STATE_GOOD, clock_monotonic_us(), &best);
+}
+
 static void pool_note_success(struct pool_health *h)
 {
     atomic_store(&h->failures, 0);

@@ -1,6 +1,7 @@
 /*
  * Request bodies: whatever the bytes, the answer is the same each time, is bounded, and an error can be
- * written as JSON. What every check accepts is a JSON object for the weaker check, too, with the same fields.
+ * written as JSON. What every check accepts is a JSON object for the weaker check, too, with the same fields. What is
+ * JSON is what another reader takes for it.
  */
 #include "fuzz.h"
 
@@ -25,6 +26,27 @@ static void check_same(const struct request_fields *a, const struct request_fiel
 {
     FUZZ_ASSERT(strcmp(a->model, b->model) == 0);
     FUZZ_ASSERT(a->stream == b->stream && a->include_usage == b->include_usage);
+}
+
+static bool is_deep(struct slice body)
+{
+    size_t brackets = 0;
+    for (size_t i = 0; i < body.len; i++)
+        brackets += body.ptr[i] == '{' || body.ptr[i] == '[';
+    return brackets > REQUEST_DEPTH_MAX;
+}
+
+/* jansson refuses numbers that no double holds, and names with a NUL; it takes a NUL for the text's end. */
+static void check_against_json(struct slice body, bool bad)
+{
+    json_error_t why;
+    json_t *json = json_loadb(body.ptr, body.len, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL, &why);
+    if (json)
+        FUZZ_ASSERT(!bad || is_deep(body) || memchr(body.ptr, '\0', body.len));
+    else if (!bad)
+        FUZZ_ASSERT(json_error_code(&why) == json_error_numeric_overflow ||
+                    json_error_code(&why) == json_error_null_byte_in_key);
+    json_decref(json);
 }
 
 static void check_form(struct slice body)
@@ -55,6 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_same(&first, &second);
     if (!object)
         check_error(&error);
+    check_against_json(body, !object && error.error.id == OPENAI_ERROR_BAD_JSON);
     check_form(body);
     return 0;
 }

@@ -70,6 +70,13 @@ def test_nothing_is_found_in_what_is_shipped(stack, tmp_path):
     assert found.report["server"] != "unknown"
 
 
+def test_nothing_is_found_over_tls(stack, tmp_path):
+    if not hasattr(stack.front, "tls_origin"):
+        pytest.skip("this front is tested without TLS")
+    found = findings(stack.front.tls_origin, "--quick", "--insecure", cwd=tmp_path)
+    assert found.wrong() == {} and found.status == 0
+
+
 @pytest.mark.parametrize("name", FAULTY_FRONTS)
 def test_nothing_is_found_where_no_fault_is_planted(make_front, tmp_path, name):
     found = findings(make_front(name).origin, "--silence", "2", cwd=tmp_path)
@@ -82,7 +89,8 @@ def test_nothing_is_found_where_no_fault_is_planted(make_front, tmp_path, name):
 
 # (what, front, changes, the check that finds it, the directive it names)
 FAULTS = [
-    ("buffering", "nginx", {"buffering": "fastcgi_ignore_headers X-Accel-Buffering;"}, "stream", "fastcgi_buffering off;"),
+    ("held to the end", "nginx", {"buffering": "fastcgi_ignore_headers X-Accel-Buffering;"}, "stream",
+     "fastcgi_buffering off;"),
     ("body limit", "nginx", {"size": "client_max_body_size 1m;"}, "body", "client_max_body_size 2097152;"),
     ("no authorization", "nginx", {"location": 'fastcgi_param HTTP_AUTHORIZATION "";'}, "authorization",
      "fastcgi_param HTTP_AUTHORIZATION $http_authorization;"),
@@ -101,7 +109,8 @@ FAULTS = [
      "server.stream-response-body = 2"),
     ("body limit", "lighttpd", {"size": "server.max-request-size = 1024"}, "body", "server.max-request-size = 2048"),
     ("departure unseen", "lighttpd", {"backend": ""}, "silent-departure", '"tcp-fin-propagate" => "enable"'),
-    ("HTTP/1.0", "lighttpd", {"extra": 'server.protocol-http11 = "disable"'}, "http", 'server.protocol-http11 = "enable"'),
+    ("HTTP/1.0", "lighttpd", {"extra": 'server.protocol-http11 = "disable"'}, "http",
+     'server.protocol-http11 = "enable"'),
     ("no authorization", "lighttpd",
      {"extra": 'server.modules += ( "mod_setenv" )\nsetenv.set-request-header = ( "Authorization" => "" )'},
      "authorization", "setenv.set-request-header"),

@@ -142,7 +142,7 @@ def plain(value):
     return value
 
 
-TOLD_HEADERS = ("accept", "user-agent", "openai-beta", "x-stainless-lang", "x-stainless-retry-count", "range")
+TOLD_HEADERS = ("accept", "user-agent", "openai-beta", "range")
 
 
 def asked(request):
@@ -169,6 +169,14 @@ def test_python_call(stack, call):
     through, direct = both(stack, lambda: call(stack.client()), lambda: call(stack.direct()))
     assert through == direct
     assert through[1], "nothing was asked"
+
+
+def test_what_clients_tell_of_their_machine_goes_no_further(stack):
+    stack.sim.reset()
+    stack.client().models.list()
+    headers = stack.sim.requests()[-1]["headers"]
+    assert "user-agent" in headers
+    assert not [name for name in headers if name.startswith("x-stainless")]
 
 
 ASYNC_CALLS = {

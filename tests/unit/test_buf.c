@@ -40,6 +40,28 @@ static void appends_add_up(void **state)
     buf_free(&b);
 }
 
+static void integers_are_written_in_decimal(void **state)
+{
+    (void)state;
+    static const int64_t numbers[] = {0, 7, -1, 10, 999, -1000, 1234567890, INT64_MAX, INT64_MIN, INT64_MIN + 1};
+    for (size_t i = 0; i < TEST_COUNT(numbers); i++) {
+        struct buf b, expected;
+        buf_init(&b, 100);
+        buf_init(&expected, 100);
+        assert_true(buf_append_int(&b, numbers[i]));
+        assert_true(buf_printf(&expected, "%lld", (long long)numbers[i]));
+        assert_holds(&b, buf_text(&expected));
+        buf_free(&b);
+        buf_free(&expected);
+    }
+    struct buf small;
+    buf_init(&small, 2);
+    assert_false(buf_append_int(&small, -10));
+    assert_true(buf_append_int(&small, 10));
+    assert_holds(&small, "10");
+    buf_free(&small);
+}
+
 static void the_cap_refuses_and_keeps_the_content(void **state)
 {
     (void)state;
@@ -150,6 +172,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_new_buffer_is_empty),
         cmocka_unit_test(appends_add_up),
+        cmocka_unit_test(integers_are_written_in_decimal),
         cmocka_unit_test(the_cap_refuses_and_keeps_the_content),
         cmocka_unit_test(a_cap_of_zero_holds_nothing),
         cmocka_unit_test(every_cap_is_exact),

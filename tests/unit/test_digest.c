@@ -4,6 +4,8 @@
 #include "sluice/digest.h"
 
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static void assert_sha256(struct slice data, const char *expected)
 {
@@ -65,6 +67,46 @@ static void random_bytes_differ_each_time(void **state)
     assert_true(digest_random(a, 0));
 }
 
+/* A byte that came twice would make two requests one. */
+static void no_byte_is_given_twice(void **state)
+{
+    (void)state;
+    enum { TIMES = 600, SIZE = 8 };
+    uint64_t seen[TIMES];
+    for (size_t i = 0; i < TIMES; i++) {
+        assert_true(digest_random(&seen[i], SIZE));
+        for (size_t k = 0; k < i; k++)
+            assert_true(seen[i] != seen[k]);
+    }
+    unsigned char large[5000] = {0};
+    assert_true(digest_random(large, sizeof large));
+    assert_true(large[0] | large[1] | large[2] | large[4997] | large[4998] | large[4999]);
+}
+
+static void child_processes_do_not_share_random_bytes(void **state)
+{
+    (void)state;
+    enum { CHILDREN = 3, SIZE = 16 };
+    unsigned char drawn[CHILDREN + 1][SIZE] = {{0}};
+    int channel[2];
+    assert_true(digest_random(drawn[CHILDREN], SIZE)); /* there is something to inherit */
+    assert_int_equal(pipe(channel), 0);
+    for (size_t i = 0; i < CHILDREN; i++) {
+        pid_t pid = fork();
+        if (pid == 0)
+            _exit(digest_random(drawn[i], SIZE) && write(channel[1], drawn[i], SIZE) == SIZE ? 0 : 1);
+        assert_true(pid > 0);
+        assert_int_equal(read(channel[0], drawn[i], SIZE), SIZE);
+        assert_int_equal(waitpid(pid, NULL, 0), pid);
+    }
+    assert_true(digest_random(drawn[CHILDREN], SIZE));
+    for (size_t i = 0; i <= CHILDREN; i++)
+        for (size_t k = 0; k < i; k++)
+            assert_memory_not_equal(drawn[i], drawn[k], SIZE);
+    close(channel[0]);
+    close(channel[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -72,6 +114,8 @@ int main(void)
         cmocka_unit_test(any_different_byte_differs),
         cmocka_unit_test(hex_is_lower_case_and_ends_in_nul),
         cmocka_unit_test(random_bytes_differ_each_time),
+        cmocka_unit_test(no_byte_is_given_twice),
+        cmocka_unit_test(child_processes_do_not_share_random_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

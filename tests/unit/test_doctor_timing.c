@@ -46,8 +46,11 @@ static void a_constant_way_is_no_lateness(void **state)
 static void jitter_below_the_tolerance_is_measured_only(void **state)
 {
     (void)state;
-    const struct timing_sample s[] = {
-        {0, 10 * MS}, {100 * MS, 350 * MS}, {200 * MS, 450 * MS}, {300 * MS, 560 * MS}, {400 * MS, 410 * MS + MS}};
+    const struct timing_sample s[] = {{0, 10 * MS},
+                                      {100 * MS, 350 * MS},
+                                      {200 * MS, 450 * MS},
+                                      {300 * MS, 560 * MS},
+                                      {400 * MS, 410 * MS + MS}};
     struct timing t = measured(s, TEST_COUNT(s));
     assert_int_equal(t.latest_us, 250 * MS);
     assert_int_equal(t.late, 0);

@@ -112,6 +112,29 @@ static void no_variables_at_all(void **state)
     world_end(&w);
 }
 
+static void answer_and_close(struct app *a)
+{
+    assert_true(fcgi_request_keeps_connection(a->request));
+    fcgi_request_close_connection(a->request);
+    assert_false(fcgi_request_keeps_connection(a->request));
+    answer(a, "hello");
+}
+
+static void the_application_may_close_a_kept_connection(void **state)
+{
+    (void)state;
+    struct world w;
+    struct buf b = new_buf();
+    world_begin(&w);
+    w.on_body_end = answer_and_close;
+    put_request(&b, 1, KEEP, "/", "");
+    send_and_free(&w, &b);
+    assert_got(&w, "out;end 1 0;", "hello");
+    assert_log(&w, "begin /;end;delivered;");
+    assert_true(w.closed);
+    world_end(&w);
+}
+
 static void many_requests_on_a_kept_connection(void **state)
 {
     (void)state;
@@ -471,6 +494,7 @@ int main(void)
         cmocka_unit_test(two_pieces_at_every_cut_on_one_connection),
         cmocka_unit_test(variables_of_every_length),
         cmocka_unit_test(no_variables_at_all),
+        cmocka_unit_test(the_application_may_close_a_kept_connection),
         cmocka_unit_test(many_requests_on_a_kept_connection),
         cmocka_unit_test(the_beginning_of_the_next_request_is_kept),
         cmocka_unit_test(an_answer_without_a_byte),

@@ -42,6 +42,26 @@ static void control_characters_leave_a_header_out(void **state)
     buf_free(&b);
 }
 
+static void every_byte_of_a_value_is_looked_at(void **state)
+{
+    (void)state;
+    enum { TEXT = 27 };
+    for (int byte = 0; byte < 256; byte++)
+        for (size_t at = 0; at < TEXT; at++) {
+            char text[TEXT];
+            struct buf b;
+            memset(text, '\t', TEXT);
+            memset(text, 'a', TEXT - 3);
+            text[at] = (char)byte;
+            buf_init(&b, 100);
+            assert_true(http_response_header(&b, SLICE_LITERAL("N"), slice_make(text, TEXT)));
+            bool control = (byte < 0x20 && byte != '\t') || byte == 0x7F;
+            if ((b.len == 0) != control)
+                fail_msg("byte %d at %zu", byte, at);
+            buf_free(&b);
+        }
+}
+
 static void a_line_that_does_not_fit_leaves_no_part(void **state)
 {
     (void)state;
@@ -95,6 +115,7 @@ int main(void)
         cmocka_unit_test(a_head_is_written),
         cmocka_unit_test(unknown_statuses_have_a_phrase_too),
         cmocka_unit_test(control_characters_leave_a_header_out),
+        cmocka_unit_test(every_byte_of_a_value_is_looked_at),
         cmocka_unit_test(a_line_that_does_not_fit_leaves_no_part),
         cmocka_unit_test(only_known_headers_pass),
     };

@@ -53,6 +53,29 @@ static void any_two_bytes_give_valid_json(void **state)
     buf_free(&b);
 }
 
+/* Text is looked at in pieces of several bytes. */
+static void any_byte_anywhere_gives_valid_json(void **state)
+{
+    (void)state;
+    enum { TEXT = 20 };
+    for (int byte = 0; byte < 256; byte++)
+        for (size_t at = 0; at < TEXT; at++) {
+            char text[TEXT];
+            struct buf b;
+            memset(text, 'a', TEXT);
+            text[at] = (char)byte;
+            buf_init(&b, 200);
+            assert_true(json_put_string(&b, slice_make(text, TEXT)));
+            json_t *json = json_loads(buf_text(&b), JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+            assert_non_null(json);
+            if (byte < 0x80)
+                assert_true(slice_equals(slice_make(json_string_value(json), json_string_length(json)),
+                                         slice_make(text, TEXT)));
+            json_decref(json);
+            buf_free(&b);
+        }
+}
+
 static void members_make_an_object(void **state)
 {
     (void)state;
@@ -63,6 +86,8 @@ static void members_make_an_object(void **state)
     assert_true(json_put_member_int(&b, "least", INT64_MIN));
     assert_true(json_put_member_int(&b, "most", INT64_MAX));
     assert_true(json_put_member_bool(&b, "yes", true));
+    assert_true(json_put_member_thousandths(&b, "none", 0));
+    assert_true(json_put_member_thousandths(&b, "some", 12009));
     assert_true(json_put_name(&b, "list"));
     assert_true(buf_append_text(&b, "[1]"));
     assert_true(json_put_name(&b, "inner"));
@@ -71,7 +96,7 @@ static void members_make_an_object(void **state)
     assert_true(buf_append_text(&b, "}}"));
     assert_string_equal(buf_text(&b),
                         "{\"text\":\"a\\\"b\",\"least\":-9223372036854775808,\"most\":9223372036854775807,"
-                        "\"yes\":true,\"list\":[1],\"inner\":{\"no\":false}}");
+                        "\"yes\":true,\"none\":0.000,\"some\":12.009,\"list\":[1],\"inner\":{\"no\":false}}");
     buf_free(&b);
 }
 
@@ -85,11 +110,12 @@ static void a_member_beyond_the_cap_leaves_no_trace(void **state)
         bool first = json_put_member_string(&b, "name", SLICE_LITERAL("value\n"));
         bool second = json_put_member_int(&b, "count", 12345);
         bool third = json_put_member_bool(&b, "flag", true);
+        bool fourth = json_put_member_thousandths(&b, "ms", 1);
         b.max = cap + 1;
         assert_true(buf_append_char(&b, '}'));
         json_t *json = json_loads(buf_text(&b), JSON_REJECT_DUPLICATES, NULL);
         assert_non_null(json);
-        assert_int_equal(json_object_size(json), first + second + third);
+        assert_int_equal(json_object_size(json), first + second + third + fourth);
         json_decref(json);
         buf_free(&b);
     }
@@ -100,6 +126,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(strings_are_escaped),
         cmocka_unit_test(any_two_bytes_give_valid_json),
+        cmocka_unit_test(any_byte_anywhere_gives_valid_json),
         cmocka_unit_test(members_make_an_object),
         cmocka_unit_test(a_member_beyond_the_cap_leaves_no_trace),
     };

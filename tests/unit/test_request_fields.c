@@ -48,6 +48,12 @@ static void good_bodies(void **state)
         {"{\"model\":\"m\"," MESSAGES ",\"n\":null,\"temperature\":2e0,\"unknown\":[null]}", "m", false, false},
         {"{\"model\":\"m\",\"messages\":[{\"content\":\"\\u0000\\ud83d\\ude00\"}]}", "m", false, false},
         {"{\"\\u006dodel\":\"\\u006d\"," MESSAGES "}", "m", false, false},
+        {"{\"mo\\u0064el\":\"\\u00e9\\ud83d\\ude00\"," MESSAGES "}", "\xc3\xa9\xf0\x9f\x98\x80", false, false},
+        {"{\"model\":\"m\\u0000n\"," MESSAGES "}", "m", false, false},
+        {"{\"\\u0000\":1,\"model\":\"m\"," MESSAGES "}", "m", false, false},
+        /* only members of the body itself count */
+        {"{\"x\":{\"model\":4,\"stream\":true},\"model\":\"m\"," MESSAGES "}", "m", false, false},
+        {"{\"model\":\"m\",\"messages\":[{\"content\":[1,[2],null]},{}],\"stop\":[1]}", "m", false, false},
     };
     for (size_t i = 0; i < TEST_COUNT(cases); i++) {
         struct request_fields fields;
@@ -92,6 +98,10 @@ static void bad_bodies(void **state)
         BAD_JSON("{\"model\":\"\\ud800\"}"),
         BAD_JSON("{\"model\":NaN}"),
         BAD_JSON("model=m"),
+        BAD_JSON("{\"model\":4," MESSAGES ",}"),
+        BAD_JSON("{\"model\":4," MESSAGES "]"),
+        BAD_JSON("{\"model\":4,\"messages\":[1}"),
+        BAD_JSON("[1] 2"),
         NOT_OBJECT("[]", "an array"),
         NOT_OBJECT("\"x\"", "a string"),
         NOT_OBJECT("1", "a number"),
@@ -116,6 +126,9 @@ static void bad_bodies(void **state)
         INVALID_TYPE("{\"model\":\"m\",\"messages\":\"hi\"}", "messages", "an array of objects", "a string"),
         INVALID_TYPE("{\"model\":\"m\",\"messages\":{}}", "messages", "an array of objects", "an object"),
         INVALID_TYPE("{\"model\":\"m\",\"messages\":[{},\"hi\"]}", "messages[1]", "an object", "a string"),
+        INVALID_TYPE("{\"model\":\"m\",\"messages\":[{\"a\":[1]},{},[{}],5]}", "messages[2]", "an object", "an array"),
+        INVALID_TYPE("{\"model\":\"m\",\"messages\":[{},1.5,[]]}", "messages[1]", "an object", "a decimal"),
+        INVALID_TYPE("{\"model\":\"m\",\"messages\":[1],\"messages\":[{},true]}", "messages[1]", "an object", "a boolean"),
         INVALID_TYPE("{\"model\":\"m\",\"messages\":[null]}", "messages[0]", "an object", "null"),
         INVALID_TYPE("{\"model\":\"m\"," MESSAGES ",\"n\":\"2\"}", "n", "an integer", "a string"),
         INVALID_TYPE("{\"model\":\"m\"," MESSAGES ",\"n\":1.5}", "n", "an integer", "a decimal"),
@@ -305,6 +318,51 @@ static void deep_nesting_is_refused(void **state)
     }
 }
 
+static bool read_nested(unsigned depth)
+{
+    struct buf b;
+    struct request_fields fields;
+    struct request_error error;
+    buf_init(&b, 4096);
+    assert_true(buf_append_text(&b, "{\"model\":\"m\",\"messages\":[],\"x\":"));
+    for (unsigned i = 1; i < depth; i++)
+        assert_true(buf_append_char(&b, '['));
+    for (unsigned i = 1; i < depth; i++)
+        assert_true(buf_append_char(&b, ']'));
+    assert_true(buf_append_char(&b, '}'));
+    bool ok = read_chat(buf_slice(&b), &fields, &error);
+    buf_free(&b);
+    return ok;
+}
+
+static void the_bound_of_nesting_is_exact(void **state)
+{
+    (void)state;
+    assert_true(read_nested(REQUEST_DEPTH_MAX));
+    assert_false(read_nested(REQUEST_DEPTH_MAX + 1));
+}
+
+/* Text is looked at in pieces of several bytes: what must be seen is seen wherever it stands. */
+static void every_byte_of_a_text_is_looked_at(void **state)
+{
+    (void)state;
+    enum { TEXT = 40 };
+    for (int byte = 0; byte < 256; byte++)
+        for (size_t at = 0; at < TEXT; at++) {
+            char body[200], text[TEXT + 1];
+            struct request_fields fields;
+            struct request_error error;
+            memset(text, 'a', TEXT);
+            text[at] = (char)byte;
+            int n = snprintf(body, sizeof body, "{\"messages\":[{\"content\":\"");
+            memcpy(body + n, text, TEXT);
+            n += TEXT + snprintf(body + n + TEXT, sizeof body - (size_t)n - TEXT, "\"}],\"model\":\"m\"}");
+            bool fine = byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\';
+            if (read_chat(slice_make(body, (size_t)n), &fields, &error) != fine)
+                fail_msg("byte %d at %zu", byte, at);
+        }
+}
+
 static void a_body_is_not_read_beyond_its_end(void **state)
 {
     (void)state;
@@ -386,6 +444,8 @@ int main(void)
         cmocka_unit_test(what_was_read_before_a_mistake_is_kept_for_the_log),
         cmocka_unit_test(a_long_model_is_cut),
         cmocka_unit_test(deep_nesting_is_refused),
+        cmocka_unit_test(the_bound_of_nesting_is_exact),
+        cmocka_unit_test(every_byte_of_a_text_is_looked_at),
         cmocka_unit_test(a_body_is_not_read_beyond_its_end),
         cmocka_unit_test(other_endpoints),
         cmocka_unit_test(form_fields_are_found),

@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct buf {
     char *mem;    /* NULL until the first append */
@@ -54,6 +55,7 @@ bool buf_append(struct buf *b, const void *bytes, size_t len);
 bool buf_append_text(struct buf *b, const char *text);
 bool buf_append_slice(struct buf *b, struct slice s);
 bool buf_append_char(struct buf *b, char c);
+bool buf_append_int(struct buf *b, int64_t value); /* in decimal digits */
 bool buf_printf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Makes sure that len more bytes can be written at the returned address; buf_commit() then adds them. */

@@ -22,7 +22,8 @@ bool digest_equals(const struct digest *a, const struct digest *b);
 /* Lower-case hex of the first n bytes and a NUL: out takes 2 * n + 1 bytes. */
 void digest_hex(const void *bytes, size_t n, char *out);
 
-/* n random bytes; false where the kernel has none to give. */
+/* n random bytes; false where the kernel has none to give. Small numbers come from a store of this process, which a
+ * child process does not inherit. Not for threads. */
 __attribute__((warn_unused_result)) bool digest_random(void *out, size_t n);
 
 #endif

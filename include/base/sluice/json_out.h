@@ -17,9 +17,12 @@ bool json_put_string(struct buf *b, struct slice text);
 /* The escaped text without quotes around it. */
 bool json_put_escaped(struct buf *b, struct slice text);
 
-/* ,"name":value, without the comma directly after an opening bracket; whole or not at all. */
+/* ,"name":value, without the comma directly after an opening bracket; whole or not at all. name is one of ours: it
+ * has no character that needs an escape. */
 bool json_put_member_string(struct buf *b, const char *name, struct slice value);
 bool json_put_member_int(struct buf *b, const char *name, int64_t value);
+/* Not negative: 1234 is written 1.234. */
+bool json_put_member_thousandths(struct buf *b, const char *name, int64_t value);
 bool json_put_member_bool(struct buf *b, const char *name, bool value);
 
 /* ,"name": and nothing else: the caller writes the value. */

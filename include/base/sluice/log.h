@@ -1,6 +1,9 @@
 /*
  * The process's log: one JSON object a line, one write(2) a line, so that several processes share a file.
  *
+ * No call waits for the log: where a pipe, a terminal or a socket does not take a line at once, the line is dropped,
+ * counted, and told of in a line of its own ("log_lines_dropped") as soon as one is taken again.
+ *
  * A line begins with "time" (UTC, microseconds), "level", "event" and "pid". No key and no header value that
  * could hold one may be given to a log function: callers pass fingerprints.
  */
@@ -18,6 +21,15 @@ bool log_open(const char *path, enum log_level level);
 
 /* Opens the file of the last log_open() again, after it was moved away. */
 bool log_reopen(void);
+
+/* Whether lines of this level are written. */
+bool log_wants(enum log_level level);
+
+/* Lines since the process began, or since its parent did. */
+struct log_counts {
+    uint64_t lines, dropped;
+};
+const struct log_counts *log_counts(void);
 
 /* NULL where the level is filtered out. Otherwise a buffer to add members to with json_put_member_…(), to be
  * given to log_end() before the next log call. event names what happened, in snake_case. */

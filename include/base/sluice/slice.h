@@ -67,12 +67,17 @@ static inline struct slice slice_take(struct slice s, size_t n)
     return (struct slice){s.ptr, n < s.len ? n : s.len};
 }
 
+static inline bool slice_is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
 /* Without blanks, tabs, CR and LF at both ends. */
 static inline struct slice slice_trim(struct slice s)
 {
-    while (s.len > 0 && strchr(" \t\r\n", s.ptr[0]) && s.ptr[0] != '\0')
+    while (s.len > 0 && slice_is_blank(s.ptr[0]))
         s = (struct slice){s.ptr + 1, s.len - 1};
-    while (s.len > 0 && strchr(" \t\r\n", s.ptr[s.len - 1]) && s.ptr[s.len - 1] != '\0')
+    while (s.len > 0 && slice_is_blank(s.ptr[s.len - 1]))
         s.len--;
     return s;
 }

@@ -19,11 +19,12 @@ enum front_server {
 };
 
 enum front_fault {
-    FRONT_FAULT_UNREACHABLE,      /* the front server answers for Sluice: it does not run, or its socket is closed */
-    FRONT_FAULT_NOT_MAPPED,       /* a path does not reach Sluice */
-    FRONT_FAULT_AUTHORIZATION,    /* the header does not arrive */
-    FRONT_FAULT_PATH,             /* the path or the query is changed */
-    FRONT_FAULT_BODY,             /* the number: MAX_BODY_BYTES */
+    FRONT_FAULT_UNREACHABLE, /* the front server answers for Sluice: it does not run, or its socket is closed
+                              */
+    FRONT_FAULT_NOT_MAPPED,  /* a path does not reach Sluice */
+    FRONT_FAULT_AUTHORIZATION, /* the header does not arrive */
+    FRONT_FAULT_PATH,          /* the path or the query is changed */
+    FRONT_FAULT_BODY,          /* the number: MAX_BODY_BYTES */
     FRONT_FAULT_BUFFERING,
     FRONT_FAULT_COMPRESSION,
     FRONT_FAULT_SILENCE,          /* the number: seconds that a stream must survive */
@@ -32,7 +33,7 @@ enum front_fault {
     FRONT_FAULT_HTTP10,           /* towards clients */
     FRONT_FAULT_CHUNKED,
     FRONT_FAULT_TLS,
-    FRONT_FAULT_OPEN_PAGES,       /* metrics and status */
+    FRONT_FAULT_OPEN_PAGES, /* metrics and status */
     FRONT_FAULT_ERROR_PAGES,
     FRONT_FAULT_COUNT
 };

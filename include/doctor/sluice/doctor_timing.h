@@ -1,8 +1,8 @@
 /*
  * Whether the events of a stream came as they were sent: a pure function over times.
  *
- * The sender's clock and the receiver's need not agree: an event's lateness is what its way took beyond the fastest
- * event's way.
+ * The sender's clock and the receiver's need not agree: an event's lateness is what its way took beyond the
+ * fastest event's way.
  */
 #ifndef SLUICE_DOCTOR_TIMING_H
 #define SLUICE_DOCTOR_TIMING_H
@@ -25,6 +25,7 @@ struct timing {
 };
 
 /* Samples stand in the order of their arrival. */
-void timing_measure(const struct timing_sample *samples, size_t count, int64_t tolerance_us, struct timing *out);
+void timing_measure(const struct timing_sample *samples, size_t count, int64_t tolerance_us,
+                    struct timing *out);
 
 #endif

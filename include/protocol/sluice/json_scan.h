@@ -54,8 +54,7 @@ void json_scan_leave(struct json_scan *s, const char *end);
  * been accepted by json_scan_next(). */
 size_t json_scan_decode(struct slice *text, char out[4]);
 
-/* Order of the decoded bytes: negative, 0, positive. */
-int json_scan_compare(struct slice a, struct slice b);
+/* Whether it says text, its escapes decoded. */
 bool json_scan_text_is(struct slice inner, const char *text);
 
 /* ---- whole values --------------------------------------------------------------------------------------------- */

@@ -6,9 +6,14 @@
 #define SLUICE_REQUEST_FIELDS_H
 
 #include "sluice/endpoint.h"
+#include "sluice/json_scan.h"
 #include "sluice/openai_error.h"
 
-enum { REQUEST_MODEL_MAX = 128, REQUEST_DETAIL_MAX = 96 };
+enum {
+    REQUEST_MODEL_MAX = 128,
+    REQUEST_DETAIL_MAX = 96,
+    REQUEST_DEPTH_MAX = JSON_SCAN_DEPTH_MAX /* of a body: what is nested deeper is no JSON here */
+};
 
 struct request_fields {
     char model[REQUEST_MODEL_MAX]; /* cut at the limit: for logs and metrics only */
@@ -31,7 +36,7 @@ enum request_check {
 /*
  * Reads a body of an endpoint with fields. False: error says what OpenAI would say; out is then filled as far as it
  * is known, for the log. path_model is a model that stands in the path, or empty. Unknown fields always pass, and so
- * does null.
+ * does null. Nothing is allocated, and the body is read once.
  */
 bool request_fields_read(struct slice body, enum endpoint_fields fields, struct slice path_model,
                          enum request_check check, struct request_fields *out, struct request_error *error);

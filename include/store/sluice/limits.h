@@ -24,6 +24,7 @@
 
 #include "sluice/config.h"
 #include "sluice/keys.h"
+#include "sluice/ratelimit_headers.h"
 #include "sluice/redis.h"
 
 struct limits;
@@ -36,18 +37,10 @@ enum limits_verdict {
     LIMITS_REFUSED_CONCURRENT
 };
 
-/* One bucket as the client should see it. */
-struct limits_bucket {
-    int64_t limit;     /* a minute; 0: unlimited, and the rest means nothing */
-    int64_t remaining; /* whole units, after this admission; 0 in debt */
-    int64_t reset_us;  /* until it is full */
-};
-
 struct limits_decision {
     enum limits_verdict verdict;
-    struct limits_bucket requests, tokens;
+    struct ratelimit_bucket requests, tokens; /* after this admission; limit 0: unlimited */
     int64_t concurrent_limit; /* 0: unlimited */
-    int64_t concurrent;       /* at once, known only with a limit */
     int64_t requested_tokens; /* the estimate that was asked for */
     int64_t retry_after_us;   /* of a refusal: when the same request would be admitted if nothing else came */
     bool fallback;            /* the machine's own buckets decided in place of Redis */

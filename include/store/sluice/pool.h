@@ -40,6 +40,10 @@ struct pool_choice {
 /* The least used key that may be used; one that rests after a 429 only where no other may. */
 struct pool_choice pool_choose(struct pool *pool, const struct client_key *key);
 
+/* Once a key was reported rejected or limited: whether the client has another that is neither, nor behind an open
+ * breaker. */
+bool pool_has_another(const struct pool *pool, const struct client_key *key);
+
 enum pool_outcome {
     POOL_SUCCEEDED, /* the upstream answered, whatever it said */
     POOL_FAILED,    /* no answer, or a server error */

@@ -1,4 +1,4 @@
-"""Small web server configurations that are right, each with room for one line that is not: what `sluice doctor` must find.
+"""Small web server configurations that are right, each with room for one line that is not, for `sluice doctor` to find.
 
 A configuration is a template with slots. A fault replaces the lines of slots by others; a slot without a replacement
 keeps its right lines.
