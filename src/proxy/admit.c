@@ -83,7 +83,7 @@ static void admit_on_decision(void *user, const struct limits_decision *d)
     x->limits = *d;
     x->has_limits = true;
     if (d->verdict == LIMITS_ADMITTED)
-        cache_request(x);
+        upstream_begin(x);
     else
         admit_refuse(x);
 }
@@ -123,24 +123,7 @@ void admit_settle(struct exchange *x)
     limits_look(x->proxy->limits, x->key, &x->limits);
 }
 
-void admit_settle_cached(struct exchange *x)
-{
-    if (!x->reservation)
-        return;
-    if (x->proxy->config->cache_hits_count)
-        limits_settle(&x->reservation, 0);
-    else
-        limits_cancel(&x->reservation);
-    limits_look(x->proxy->limits, x->key, &x->limits);
-}
-
 /* ---- what the client is told ---------------------------------------------------------------------------------- */
-
-static bool admit_put_bucket(struct buf *head, const char *kind, const struct limits_bucket *b)
-{
-    struct ratelimit_bucket bucket = {b->limit, b->remaining, b->reset_us};
-    return ratelimit_put_headers(head, kind, &bucket);
-}
 
 /* Every answer to a known client tells its limits: one that was refused before admission, too. */
 bool admit_put_headers(struct exchange *x, struct buf *head)
@@ -150,7 +133,8 @@ bool admit_put_headers(struct exchange *x, struct buf *head)
     if (!x->has_limits)
         limits_look(x->proxy->limits, x->key, &x->limits);
     x->has_limits = true;
-    return admit_put_bucket(head, "requests", &x->limits.requests) && admit_put_bucket(head, "tokens", &x->limits.tokens);
+    return ratelimit_put_headers(head, "requests", &x->limits.requests) &&
+           ratelimit_put_headers(head, "tokens", &x->limits.tokens);
 }
 
 bool admit_hides_header(const struct exchange *x, struct slice name)

@@ -23,8 +23,6 @@ static bool answer_write(struct exchange *x, struct slice bytes)
 {
     if (x->answered)
         return false;
-    if (!x->fcgi)
-        return true; /* nobody is there to hear it */
     if (x->first_byte_us == 0)
         x->first_byte_us = clock_monotonic_us();
     if (fcgi_request_write(x->fcgi, bytes))
@@ -33,24 +31,12 @@ static bool answer_write(struct exchange *x, struct slice bytes)
     return false;
 }
 
-static bool answer_put_cache_header(const struct exchange *x, struct buf *head)
-{
-    static const char *const texts[] = {NULL, "HIT", "MISS", "COALESCED", "BYPASS"};
-    const char *text = texts[x->cache_result];
-    return !text || http_response_header(head, SLICE_LITERAL("X-Cache"), slice_from_text(text));
-}
-
-size_t answer_pending(const struct exchange *x)
-{
-    return x->fcgi ? fcgi_request_pending(x->fcgi) : 0;
-}
-
 bool answer_head(struct exchange *x, int status, int64_t length)
 {
     struct buf head;
     buf_init(&head, EXCHANGE_HEAD_MAX + 1024);
     bool ok = http_response_begin(&head, status) && buf_append_slice(&head, buf_slice(&x->head)) &&
-              cors_put_headers(x, &head) && admit_put_headers(x, &head) && answer_put_cache_header(x, &head);
+              cors_put_headers(x, &head) && admit_put_headers(x, &head);
     if (ok && length >= 0)
         ok = buf_append_text(&head, "Content-Length: ") && buf_append_int(&head, length) &&
              buf_append_text(&head, "\r\n");
@@ -79,10 +65,7 @@ void answer_complete(struct exchange *x, enum exchange_end end)
         return;
     x->answered = true;
     x->end = end;
-    if (x->fcgi)
-        fcgi_request_end(x->fcgi);
-    else
-        event_active(&x->orphan_event, EV_TIMEOUT, 0);
+    fcgi_request_end(x->fcgi);
 }
 
 void answer_abort(struct exchange *x, enum exchange_end end)
@@ -91,10 +74,7 @@ void answer_abort(struct exchange *x, enum exchange_end end)
         return;
     x->answered = true;
     x->end = end;
-    if (x->fcgi)
-        fcgi_request_abort(x->fcgi);
-    else
-        event_active(&x->orphan_event, EV_TIMEOUT, 0);
+    fcgi_request_abort(x->fcgi);
 }
 
 static void answer_own_headers(struct exchange *x)
@@ -153,17 +133,6 @@ void answer_error_id(struct exchange *x, enum exchange_end end, enum openai_erro
 {
     struct openai_error error = {.id = id};
     answer_error(x, end, &error);
-}
-
-void answer_upstream_error(struct exchange *x, int status, struct slice json)
-{
-    if (x->status != 0) {
-        answer_upstream_error_event(x, EXCHANGE_CACHED, json);
-        return;
-    }
-    answer_own_headers(x);
-    if (answer_head(x, status, (int64_t)json.len) && answer_body(x, json))
-        answer_complete(x, EXCHANGE_CACHED);
 }
 
 void answer_too_large(struct exchange *x, int64_t size)

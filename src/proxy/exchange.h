@@ -1,7 +1,7 @@
 /*
  * One request and its answer. The files of this folder, in the order of a request's life:
  *
- *   proxy.c ─▶ route.c ─▶ authenticate.c ─▶ receive.c ─▶ admit.c ─▶ cache.c ─▶ upstream.c ─▶ relay.c ─▶ settle.c
+ *   proxy.c ─▶ route.c ─▶ authenticate.c ─▶ receive.c ─▶ admit.c ─▶ upstream.c ─▶ relay.c ─▶ settle.c
  *                 └────────────┴────────────────┴───────────┴──────────┴────────────┴──▶ answer.c ────────┘
  *
  * diagnose.c stands in the place of upstream.c and relay.c for requests about Sluice itself.
@@ -17,7 +17,6 @@
 #include "sluice/endpoint.h"
 #include "sluice/fcgi.h"
 #include "sluice/http_request.h"
-#include "sluice/inflight.h"
 #include "sluice/keys.h"
 #include "sluice/limits.h"
 #include "sluice/openai_error.h"
@@ -48,7 +47,6 @@ enum {
 /* Why an exchange ended, for the log. */
 enum exchange_end {
     EXCHANGE_COMPLETE,        /* the upstream's answer, whatever its status, was delivered */
-    EXCHANGE_CACHED,          /* a kept or a shared answer was delivered */
     EXCHANGE_LOCAL,           /* an answer of Sluice's own that is no error: health */
     EXCHANGE_REFUSED,         /* the request was at fault; "error" says how */
     EXCHANGE_UPSTREAM_FAILED, /* no answer from the upstream; the client got an error */
@@ -67,15 +65,6 @@ enum exchange_body {
     EXCHANGE_BODY_STREAMED  /* of any size: passed on as it comes */
 };
 
-/* What the cache did, for X-Cache, log and metrics. */
-enum exchange_cache {
-    EXCHANGE_CACHE_NONE, /* it never came to it */
-    EXCHANGE_CACHE_HIT,
-    EXCHANGE_CACHE_MISS,
-    EXCHANGE_CACHE_COALESCED, /* another request's answer */
-    EXCHANGE_CACHE_BYPASS     /* not a request, or not a client, for the cache */
-};
-
 /* What a request's tokens were counted by. */
 enum exchange_usage_source {
     EXCHANGE_USAGE_NONE,     /* there was nothing to count */
@@ -84,12 +73,10 @@ enum exchange_usage_source {
     EXCHANGE_USAGE_ESTIMATE  /* the input was estimated */
 };
 
-struct caching;
-
 struct exchange {
     struct proxy *proxy;
     struct exchange *next, *prev;
-    struct fcgi_request *fcgi; /* NULL: the client has left, others wait for the answer */
+    struct fcgi_request *fcgi;
     struct arena memory;
 
     struct http_request http;
@@ -112,11 +99,6 @@ struct exchange {
     size_t delivered_tokens;       /* counted from the deltas of a stream */
     bool usage_asked;              /* by Sluice, not by the client: to be hidden */
     enum exchange_usage_source usage_source;
-
-    struct caching *caching;       /* NULL: the cache has no part in it */
-    enum exchange_cache cache_result;
-    struct buf *sent_body;         /* goes upstream instead of body; NULL: body does */
-    struct event orphan_event;     /* ends an exchange without a client */
 
     /* The attempts upstream. What follows is of the present one. */
     unsigned attempts;
@@ -169,9 +151,6 @@ struct proxy {
     struct pool *pool;
     struct redis *redis;       /* NULL: not used */
     struct limits *limits;
-    struct cache *cache;       /* NULL: off */
-    struct inflight *inflight; /* NULL: not shared with other processes */
-    struct exchange *flights;  /* those that others may join, linked by caching->next_flight */
     struct fcgi_server *server;
     struct transfer_pool *transfers;
     struct exchange *exchanges;
@@ -188,7 +167,7 @@ struct proxy {
     void *on_limit_ctx;
 };
 
-/* services.c: limits, cache, Redis. False: it cannot work; the log tells why. */
+/* services.c: limits, Redis. False: it cannot work; the log tells why. */
 bool services_open(struct proxy *p);
 void services_close(struct proxy *p);
 bool services_redis_is_connected(const struct proxy *p);
@@ -216,22 +195,11 @@ void diagnose_piece(struct exchange *x, struct slice bytes);
 void diagnose_end(struct exchange *x);
 void diagnose_settle(struct exchange *x, enum fcgi_outcome outcome);
 
-/* admit.c: the client's limits. Ends in cache_request() or an answer. */
+/* admit.c: the client's limits. Ends in upstream_begin() or an answer. */
 void admit_request(struct exchange *x);
-void admit_settle_cached(struct exchange *x);  /* no tokens were used */
 void admit_settle(struct exchange *x);         /* what is known now was used; later calls do nothing */
 bool admit_put_headers(struct exchange *x, struct buf *head);
 bool admit_hides_header(const struct exchange *x, struct slice name); /* of the upstream's, as the client has its own */
-
-/* cache.c: an answer that is known, or is under way. Ends in upstream_begin() or an answer. */
-void cache_request(struct exchange *x);
-void cache_take_event(struct exchange *x, const struct sse_event *event); /* of the upstream's stream */
-/* The upstream's complete answer, which may be made whole in place. False: it is not what was asked for. */
-bool cache_take_answer(struct exchange *x, struct buf *body);
-void cache_take_stream_end(struct exchange *x);
-void cache_take_failure(struct exchange *x);
-bool cache_is_wanted(const struct exchange *x); /* others wait for its answer */
-void cache_end(struct exchange *x);
 
 /* upstream.c: the request goes upstream, again where that helps. Its answer goes to relay.c. */
 void upstream_begin(struct exchange *x);
@@ -261,10 +229,6 @@ void answer_too_large(struct exchange *x, int64_t size);
 /* 503 with Retry-After. */
 void answer_unavailable(struct exchange *x, enum openai_error_id id, int64_t retry_after_us);
 void answer_json(struct exchange *x, int status, struct slice json);
-/* An upstream's error body that was another exchange's answer. */
-void answer_upstream_error(struct exchange *x, int status, struct slice json);
-/* Bytes that the client has not taken. */
-size_t answer_pending(const struct exchange *x);
 /* The head with the lines of x->head; length -1: none is said. */
 bool answer_head(struct exchange *x, int status, int64_t length);
 bool answer_body(struct exchange *x, struct slice bytes);
@@ -277,9 +241,6 @@ void answer_upstream_error_event(struct exchange *x, enum exchange_end end, stru
 void answer_complete(struct exchange *x, enum exchange_end end);
 /* The answer breaks off: the front server must see it. */
 void answer_abort(struct exchange *x, enum exchange_end end);
-
-/* proxy.c: the exchange goes on without its client. */
-void proxy_orphan(struct exchange *x);
 
 /* settle.c: the log line, and the end. */
 void settle_exchange(struct exchange *x, enum fcgi_outcome outcome);

@@ -24,7 +24,7 @@ static bool keepalive_is_due(const struct exchange *x)
 {
     if (x->sent_us + x->proxy->config->stream_keepalive_us > clock_monotonic_us())
         return false;
-    if (answer_pending(x) > 0 || x->flowing)
+    if (fcgi_request_pending(x->fcgi) > 0 || x->flowing)
         return false;
     return x->upstream_status == 0 || x->streaming;
 }

@@ -155,8 +155,11 @@ static void proxy_count_served(struct proxy *p)
         p->on_limit(p->on_limit_ctx);
 }
 
-static void proxy_finish(struct exchange *x, enum fcgi_outcome outcome)
+static void proxy_on_done(void *user, enum fcgi_outcome outcome)
 {
+    struct exchange *x = user;
+    if (!x)
+        return;
     struct proxy *p = x->proxy;
     settle_exchange(x, outcome);
     if (x->prev)
@@ -169,30 +172,6 @@ static void proxy_finish(struct exchange *x, enum fcgi_outcome outcome)
     p->active--;
     proxy_count_served(p);
     proxy_note_idle(p);
-}
-
-static void proxy_on_orphan_end(evutil_socket_t fd, short what, void *arg)
-{
-    (void)fd;
-    (void)what;
-    proxy_finish(arg, FCGI_CLIENT_LEFT);
-}
-
-void proxy_orphan(struct exchange *x)
-{
-    x->fcgi = NULL;
-    keepalive_stop(x);
-    event_assign(&x->orphan_event, x->proxy->base, -1, 0, proxy_on_orphan_end, x);
-    upstream_drained(x); /* nobody holds it back any longer */
-}
-
-static void proxy_on_done(void *user, enum fcgi_outcome outcome)
-{
-    struct exchange *x = user;
-    if (x && !x->answered && outcome != FCGI_DELIVERED && cache_is_wanted(x))
-        proxy_orphan(x);
-    else if (x)
-        proxy_finish(x, outcome);
 }
 
 /* Connections that are being handed over are gone after a few turns of the loop. */
@@ -287,8 +266,6 @@ void proxy_free(struct proxy **proxy)
         return;
     p->on_idle = NULL;
     fcgi_server_free(&p->server);
-    while (p->exchanges) /* those without a client */
-        proxy_finish(p->exchanges, FCGI_CLIENT_LEFT);
     transfer_pool_free(&p->transfers);
     pool_free(&p->pool);
     services_close(p);

@@ -113,7 +113,6 @@ static bool relay_on_event(void *ctx, const struct sse_event *event)
         return false;
     if (event->has_data)
         relay_look_at_event(x, event);
-    cache_take_event(x, event);
     return relay_give_event(x, event, x->usage_asked);
 }
 
@@ -124,7 +123,7 @@ static bool relay_stream_piece(struct exchange *x, struct slice bytes)
         answer_error_event(x, EXCHANGE_CUT, OPENAI_ERROR_UPSTREAM_GARBAGE);
         return true;
     }
-    return answer_pending(x) <= FCGI_HIGH_WATER;
+    return fcgi_request_pending(x->fcgi) <= FCGI_HIGH_WATER;
 }
 
 /* "data: [DONE]" without its blank line at the very end is what it looks like; any other rest is a broken event. */
@@ -135,8 +134,6 @@ static void relay_finish_events(struct exchange *x)
     if (slice_starts_with(buf_slice(&x->sse.held), done) && sse_held(&x->sse) <= done.len + 2)
         sse_feed(&x->sse, SLICE_LITERAL("\n\n"), relay_on_event, x);
 }
-
-static void relay_fail(struct exchange *x, enum transfer_result result, const char *detail);
 
 /* ---- any other answer --------------------------------------------------------------------------------------- */
 
@@ -155,11 +152,6 @@ static void relay_keep_tail(struct exchange *x, struct slice bytes)
 /* The answer is larger than is held: from here on it flows. */
 static bool relay_start_flowing(struct exchange *x)
 {
-    if (x->sent_body) { /* only a part was asked for: without the rest it is no answer */
-        relay_fail(x, TRANSFER_GARBAGE, "the answer is too large to be put together");
-        return false;
-    }
-    cache_take_failure(x);
     x->flowing = true;
     if (!answer_head(x, x->upstream_status, x->upstream_length) || !answer_body(x, buf_slice(&x->held)))
         return false;
@@ -178,7 +170,7 @@ static bool relay_plain_piece(struct exchange *x, struct slice bytes)
     if (!answer_body(x, bytes))
         return true;
     relay_keep_tail(x, bytes);
-    return answer_pending(x) <= FCGI_HIGH_WATER;
+    return fcgi_request_pending(x->fcgi) <= FCGI_HIGH_WATER;
 }
 
 bool relay_body(struct exchange *x, struct slice bytes)
@@ -218,7 +210,6 @@ static enum openai_error_id relay_error_of(enum transfer_result result)
 
 static void relay_fail(struct exchange *x, enum transfer_result result, const char *detail)
 {
-    cache_take_failure(x);
     enum openai_error_id id = relay_error_of(result);
     x->detail = detail && *detail ? arena_copy(&x->memory, slice_from_text(detail)) : NULL;
     if (x->status == 0)
@@ -237,10 +228,6 @@ static void relay_finish_plain(struct exchange *x)
     bool head_only = slice_equals_text(x->http.method, "HEAD");
     usage_find(buf_slice(&x->held), &x->usage);
     admit_settle(x);
-    if (!x->flowing && !cache_take_answer(x, &x->held)) {
-        relay_fail(x, TRANSFER_GARBAGE, "the answer has not the items that were asked for");
-        return;
-    }
     if (x->flowing) {
         answer_complete(x, EXCHANGE_COMPLETE);
         return;
@@ -264,7 +251,6 @@ static void relay_finish_stream(struct exchange *x)
     if (!x->stream_ended && x->upstream_status == 200)
         relay_fail(x, TRANSFER_OK, "the stream ended without its last event");
     else if (x->status != 0 || answer_head(x, x->upstream_status, -1)) {
-        cache_take_stream_end(x);
         answer_complete(x, EXCHANGE_COMPLETE);
     }
 }
@@ -280,7 +266,6 @@ void relay_end(struct exchange *x, enum transfer_result result, const char *deta
     if (x->answered)
         return;
     if (x->upstream_status == 401) {
-        cache_take_failure(x);
         relay_refuse_upstream_key(x);
     } else if (result != TRANSFER_OK) {
         if (x->streaming)

@@ -6,7 +6,6 @@
 
 static const char *const settle_end_names[] = {
     [EXCHANGE_COMPLETE] = "complete",
-    [EXCHANGE_CACHED] = "cached",
     [EXCHANGE_LOCAL] = "local",
     [EXCHANGE_REFUSED] = "refused",
     [EXCHANGE_UPSTREAM_FAILED] = "upstream_failed",
@@ -47,12 +46,6 @@ static void settle_put_text(struct buf *line, const char *name, const char *text
 {
     if (text && *text)
         json_put_member_string(line, name, slice_from_text(text));
-}
-
-static void settle_put_cache(struct buf *line, const struct exchange *x)
-{
-    static const char *const names[] = {NULL, "hit", "miss", "coalesced", "bypass"};
-    settle_put_text(line, "cache", names[x->cache_result]);
 }
 
 static void settle_put_usage_source(struct buf *line, const struct exchange *x)
@@ -125,7 +118,6 @@ static void settle_log(const struct exchange *x, enum exchange_end end)
     if (x->streaming)
         json_put_member_int(line, "events", (int64_t)x->events);
     settle_put_times(line, x, clock_monotonic_us());
-    settle_put_cache(line, x);
     settle_put_usage_source(line, x);
     settle_put_usage(line, &x->usage);
     log_end(line);
@@ -135,7 +127,6 @@ void settle_exchange(struct exchange *x, enum fcgi_outcome outcome)
 {
     upstream_cancel(x);
     keepalive_stop(x);
-    cache_end(x);
     admit_settle(x);
     limits_cancel(&x->reservation);
     diagnose_settle(x, outcome);

@@ -126,8 +126,6 @@ static struct slice upstream_body(const struct exchange *x)
 {
     bool bodiless = slice_equals_text(x->http.method, "GET") || slice_equals_text(x->http.method, "HEAD") ||
                     slice_equals_text(x->http.method, "DELETE") || slice_equals_text(x->http.method, "OPTIONS");
-    if (x->sent_body)
-        return buf_slice(x->sent_body);
     if (x->body.len == 0)
         return bodiless ? (struct slice){NULL, 0} : (struct slice){"", 0};
     return buf_slice(&x->body);
