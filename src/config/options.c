@@ -182,33 +182,33 @@ static const struct option options[] = {
     {.name = "RATE_LIMIT__REQUESTS_PER_MINUTE", .type = OPTION_INT,
      OPTION_FIELD(rate_limit_requests_per_minute), .default_text = "60", .min = 0, .max = CONFIG_LIMIT_MAX,
      .reloadable = true,
-     .prose = "Requests a minute that each client key may make; 0: any number. The bucket holds a minute's worth and "
+     .in_force = true, .prose = "Requests a minute that each client key may make; 0: any number. The bucket holds a minute's worth and "
               "fills evenly."},
     {.name = "RATE_LIMIT__TOKENS_PER_MINUTE", .type = OPTION_INT, OPTION_FIELD(rate_limit_tokens_per_minute),
      .default_text = "100000", .min = 0, .max = CONFIG_LIMIT_MAX, .reloadable = true,
-     .prose = "Tokens a minute that each client key may use; 0: any number. An estimate is reserved before a request "
+     .in_force = true, .prose = "Tokens a minute that each client key may use; 0: any number. An estimate is reserved before a request "
               "and settled by its real usage."},
     {.name = "RATE_LIMIT__CONCURRENT_REQUESTS", .type = OPTION_INT, OPTION_FIELD(rate_limit_concurrent_requests),
      .default_text = "0", .min = 0, .max = CONFIG_CONCURRENT_MAX, .reloadable = true,
-     .prose = "Requests at once that each client key may have under way; 0: any number."},
+     .in_force = true, .prose = "Requests at once that each client key may have under way; 0: any number."},
     {.name = "RATE_LIMIT__OVERRIDES", .type = OPTION_OVERRIDES, OPTION_FIELD(rate_limit_overrides),
      .default_text = "", .default_note = "none", .secret = true, .reloadable = true,
-     .prose = "Limits of single client keys, as a JSON object: {\"client key\": {\"requests_per_minute\": 600, "
+     .in_force = true, .prose = "Limits of single client keys, as a JSON object: {\"client key\": {\"requests_per_minute\": 600, "
               "\"tokens_per_minute\": 1000000, \"concurrent_requests\": 50}}, with any of the three."},
     {.name = "RATE_LIMIT__BACKEND", .type = OPTION_CHOICE, OPTION_FIELD(rate_limit_backend),
      .choices = option_limit_backends, .default_text = "local", .reloadable = true,
-     .prose = "Where the limits are kept: local, one limit for the whole machine; redis, one limit for all machines "
+     .in_force = true, .prose = "Where the limits are kept: local, one limit for the whole machine; redis, one limit for all machines "
               "that use the server of CACHE__REDIS_URL."},
     {.name = "RATE_LIMIT__LOCAL_SHARE", .type = OPTION_SHARE, OPTION_FIELD(rate_limit_local_share),
      .default_text = "1.0", .min = OPTION_SHARE_WHOLE / 100, .max = OPTION_SHARE_WHOLE, .reloadable = true,
-     .prose = "The part of each limit that this machine gives by itself while Redis does not answer. With N machines, "
+     .in_force = true, .prose = "The part of each limit that this machine gives by itself while Redis does not answer. With N machines, "
               "1/N keeps the sum below the limit."},
     {.name = "RATE_LIMIT__LEASE_SECONDS", OPTION_SECONDS_RANGE(1000, 3600), OPTION_FIELD(rate_limit_lease_us),
      .default_text = "30", .reloadable = true,
-     .prose = "How long it takes at most until what a crashed process had reserved is given back."},
+     .in_force = true, .prose = "How long it takes at most until what a crashed process had reserved is given back."},
     {.name = "REDIS__TIMEOUT_MS", .type = OPTION_INT, OPTION_FIELD(redis_timeout_ms),
      .default_text = "50", .min = 1, .max = 10000, .reloadable = true,
-     .prose = "How long a request waits for Redis, in milliseconds, before it goes on without it."},
+     .in_force = true, .prose = "How long a request waits for Redis, in milliseconds, before it goes on without it."},
     {.name = "CACHE__ENABLED", .type = OPTION_BOOL, OPTION_FIELD(cache_enabled), .default_text = "true",
      .reloadable = true,
      .prose = "Whether answers are kept and given again to the same request."},

@@ -97,6 +97,24 @@ static const struct openai_error_info openai_errors[OPENAI_ERROR_COUNT] = {
          "its HTTP endpoints.",
          false, "The endpoint speaks WebSocket, which FastCGI cannot carry.",
          "Let the web server pass `/v1/realtime` on to OpenAI by itself."},
+    [OPENAI_ERROR_RATE_REQUESTS] =
+        {"rate_requests", 429, "requests", NULL, "rate_limit_exceeded",
+         "Rate limit reached for {} on requests per min (RPM): Limit {}, Used {}, Requested {}. Please try again in {}.",
+         true, "The client key has made `RATE_LIMIT__REQUESTS_PER_MINUTE` requests.", "Ask less often. " LATER},
+    [OPENAI_ERROR_RATE_TOKENS] =
+        {"rate_tokens", 429, "tokens", NULL, "rate_limit_exceeded",
+         "Rate limit reached for {} on tokens per min (TPM): Limit {}, Used {}, Requested {}. Please try again in {}.",
+         true, "The client key has used `RATE_LIMIT__TOKENS_PER_MINUTE` tokens, or would with this request.",
+         "Ask less often, or for less (`max_completion_tokens`). " LATER},
+    [OPENAI_ERROR_RATE_CONCURRENT] =
+        {"rate_concurrent", 429, "requests", NULL, "rate_limit_exceeded",
+         "Rate limit reached for {} on concurrent requests: Limit {}, Used {}, Requested {}. Please try again in {}.",
+         true, "The client key has `RATE_LIMIT__CONCURRENT_REQUESTS` requests under way.",
+         "Wait for one to end. " LATER},
+    [OPENAI_ERROR_NOT_CACHED] =
+        {"not_cached", 504, IRE, NULL, "not_cached",
+         "There is no cached answer to this request, and Cache-Control: only-if-cached asks for nothing else.", false,
+         "The request says `Cache-Control: only-if-cached`.", "Ask without it."},
     [OPENAI_ERROR_UPSTREAM_KEY] =
         {"upstream_key", 401, IRE, NULL, "upstream_key_rejected",
          "The upstream rejected the API key that this proxy is configured with. Please contact the proxy's "

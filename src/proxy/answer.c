@@ -36,7 +36,7 @@ bool answer_head(struct exchange *x, int status, int64_t length)
     struct buf head;
     buf_init(&head, EXCHANGE_HEAD_MAX + 1024);
     bool ok = http_response_begin(&head, status) && buf_append_slice(&head, buf_slice(&x->head)) &&
-              cors_put_headers(x, &head);
+              cors_put_headers(x, &head) && admit_put_headers(x, &head);
     if (ok && length >= 0)
         ok = buf_append_text(&head, "Content-Length: ") && buf_append_int(&head, length) &&
              buf_append_text(&head, "\r\n");

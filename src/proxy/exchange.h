@@ -1,8 +1,8 @@
 /*
  * One request and its answer. The files of this folder, in the order of a request's life:
  *
- *   proxy.c ─▶ route.c ─▶ authenticate.c ─▶ receive.c ─▶ upstream.c ─▶ relay.c ─▶ settle.c
- *                 └────────────┴────────────────┴────────────┴──▶ answer.c ──────────┘
+ *   proxy.c ─▶ route.c ─▶ authenticate.c ─▶ receive.c ─▶ admit.c ─▶ upstream.c ─▶ relay.c ─▶ settle.c
+ *                 └────────────┴────────────────┴───────────┴──────────┴────────────┴──▶ answer.c ────────┘
  *
  * diagnose.c stands in the place of upstream.c and relay.c for requests about Sluice itself.
  *
@@ -18,6 +18,7 @@
 #include "sluice/fcgi.h"
 #include "sluice/http_request.h"
 #include "sluice/keys.h"
+#include "sluice/limits.h"
 #include "sluice/openai_error.h"
 #include "sluice/pool.h"
 #include "sluice/proxy.h"
@@ -64,6 +65,14 @@ enum exchange_body {
     EXCHANGE_BODY_STREAMED  /* of any size: passed on as it comes */
 };
 
+/* What a request's tokens were counted by. */
+enum exchange_usage_source {
+    EXCHANGE_USAGE_NONE,     /* there was nothing to count */
+    EXCHANGE_USAGE_UPSTREAM, /* the upstream told */
+    EXCHANGE_USAGE_DELTAS,   /* the input was estimated, the output counted from the deltas */
+    EXCHANGE_USAGE_ESTIMATE  /* the input was estimated */
+};
+
 struct exchange {
     struct proxy *proxy;
     struct exchange *next, *prev;
@@ -81,6 +90,15 @@ struct exchange {
     struct buf body;         /* of a streamed body: what has not gone upstream */
     bool body_done;
     struct diagnosis *diagnosis; /* NULL: the request goes upstream */
+
+    /* Its limits. */
+    bool has_limits;               /* limits is set */
+    struct limits_decision limits; /* at admission, or as last looked at */
+    struct limits_reservation *reservation;
+    int64_t estimated_input, estimated_tokens;
+    size_t delivered_tokens;       /* counted from the deltas of a stream */
+    bool usage_asked;              /* by Sluice, not by the client: to be hidden */
+    enum exchange_usage_source usage_source;
 
     /* The attempts upstream. What follows is of the present one. */
     unsigned attempts;
@@ -131,6 +149,8 @@ struct proxy {
     const struct config *config;
     const struct keys *keys;
     struct pool *pool;
+    struct redis *redis;       /* NULL: not used */
+    struct limits *limits;
     struct fcgi_server *server;
     struct transfer_pool *transfers;
     struct exchange *exchanges;
@@ -147,6 +167,11 @@ struct proxy {
     void *on_limit_ctx;
 };
 
+/* services.c: limits, Redis. False: it cannot work; the log tells why. */
+bool services_open(struct proxy *p);
+void services_close(struct proxy *p);
+bool services_redis_is_connected(const struct proxy *p);
+
 /* route.c: where the request goes. Ends in authenticate_request() or an answer. */
 void route_request(struct exchange *x);
 
@@ -158,7 +183,7 @@ bool cors_put_headers(const struct exchange *x, struct buf *head);
 /* authenticate.c: whose request it is. Ends in receive_begin() or an answer. */
 void authenticate_request(struct exchange *x);
 
-/* receive.c: the body, and whether it can be served. Ends in upstream_begin() or an answer. */
+/* receive.c: the body, and whether it can be served. Ends in admit_request() or an answer. */
 void receive_begin(struct exchange *x);
 void receive_piece(struct exchange *x, struct slice bytes);
 void receive_end(struct exchange *x);
@@ -169,6 +194,12 @@ bool diagnose_begin(struct exchange *x);
 void diagnose_piece(struct exchange *x, struct slice bytes);
 void diagnose_end(struct exchange *x);
 void diagnose_settle(struct exchange *x, enum fcgi_outcome outcome);
+
+/* admit.c: the client's limits. Ends in upstream_begin() or an answer. */
+void admit_request(struct exchange *x);
+void admit_settle(struct exchange *x);         /* what is known now was used; later calls do nothing */
+bool admit_put_headers(struct exchange *x, struct buf *head);
+bool admit_hides_header(const struct exchange *x, struct slice name); /* of the upstream's, as the client has its own */
 
 /* upstream.c: the request goes upstream, again where that helps. Its answer goes to relay.c. */
 void upstream_begin(struct exchange *x);
@@ -182,6 +213,9 @@ void relay_header(struct exchange *x, struct slice name, struct slice value);
 void relay_head(struct exchange *x, int status, int64_t length);
 bool relay_body(struct exchange *x, struct slice bytes); /* false: the upstream shall pause */
 void relay_end(struct exchange *x, enum transfer_result result, const char *detail);
+
+/* An event as the client shall see it; hide_usage: without the usage that it did not ask for. False: the answer ended. */
+bool relay_give_event(struct exchange *x, const struct sse_event *event, bool hide_usage);
 
 /* keepalive.c: comment lines for a stream that is silent. */
 void keepalive_start(struct exchange *x);

@@ -253,7 +253,7 @@ struct proxy *proxy_new(struct event_base *base, int listen_fd, const struct con
     p->transfers = transfer_pool_new(base);
     p->pool = pool_new(keys, health, config->upstream_breaker_us);
     p->server = fcgi_server_new(base, listen_fd, &proxy_fcgi_events, &limits, p);
-    if (!p->idle_event || !p->transfers || !p->pool || !p->server)
+    if (!p->idle_event || !p->transfers || !p->pool || !p->server || !services_open(p))
         proxy_free(&p);
     return p;
 }
@@ -268,6 +268,7 @@ void proxy_free(struct proxy **proxy)
     fcgi_server_free(&p->server);
     transfer_pool_free(&p->transfers);
     pool_free(&p->pool);
+    services_close(p);
     if (p->idle_event)
         event_free(p->idle_event);
     free(p);

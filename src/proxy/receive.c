@@ -48,7 +48,7 @@ static void receive_start_streaming(struct exchange *x)
 {
     x->body_mode = EXCHANGE_BODY_STREAMED;
     x->body.max = EXCHANGE_BODY_HIGH + FCGI_RECORD_CONTENT_MAX;
-    upstream_begin(x);
+    admit_request(x);
 }
 
 static void receive_begin_small(struct exchange *x)
@@ -147,5 +147,5 @@ void receive_end(struct exchange *x)
     if (x->body_mode == EXCHANGE_BODY_STREAMED)
         upstream_more_body(x);
     else if (x->body_mode == EXCHANGE_BODY_SMALL || receive_look_into(x))
-        upstream_begin(x);
+        admit_request(x);
 }

@@ -9,6 +9,7 @@
 
 #include "sluice/clock.h"
 #include "sluice/http_response.h"
+#include "sluice/stream_usage.h"
 
 /* ---- the head ----------------------------------------------------------------------------------------------- */
 
@@ -29,7 +30,7 @@ void relay_header(struct exchange *x, struct slice name, struct slice value)
         x->upstream_request_id = arena_copy(&x->memory, slice_take(value, EXCHANGE_ID_MAX));
     if (slice_equals_nocase(name, SLICE_LITERAL("content-type")))
         x->streaming = slice_starts_with_nocase(value, SLICE_LITERAL("text/event-stream"));
-    if (http_response_passes(name))
+    if (http_response_passes(name) && !admit_hides_header(x, name))
         http_response_header(&x->head, name, value);
 }
 
@@ -85,6 +86,24 @@ static void relay_look_at_event(struct exchange *x, const struct sse_event *even
         x->stream_ended = relay_is_last_event(x, event);
     if (relay_contains(event->data, "\"usage\""))
         usage_find(event->data, &x->usage);
+    x->delivered_tokens += stream_usage_delta_tokens(event->data);
+}
+
+/* The raw event without its "usage":null. */
+static bool relay_give_without(struct exchange *x, struct slice raw, struct slice part)
+{
+    struct slice head = slice_take(raw, (size_t)(part.ptr - raw.ptr));
+    return answer_body(x, head) && answer_body(x, slice_skip(raw, head.len + part.len));
+}
+
+bool relay_give_event(struct exchange *x, const struct sse_event *event, bool hide_usage)
+{
+    if (hide_usage && event->has_data && stream_usage_is_extra(event->data))
+        return true;
+    x->events += event->has_data;
+    x->sent_us = clock_monotonic_us();
+    struct slice null_usage = hide_usage ? stream_usage_null(event->raw) : (struct slice){NULL, 0};
+    return null_usage.len > 0 ? relay_give_without(x, event->raw, null_usage) : answer_body(x, event->raw);
 }
 
 static bool relay_on_event(void *ctx, const struct sse_event *event)
@@ -92,12 +111,9 @@ static bool relay_on_event(void *ctx, const struct sse_event *event)
     struct exchange *x = ctx;
     if (x->status == 0 && !answer_head(x, x->upstream_status, -1))
         return false;
-    if (event->has_data) {
-        x->events++;
+    if (event->has_data)
         relay_look_at_event(x, event);
-    }
-    x->sent_us = clock_monotonic_us();
-    return answer_body(x, event->raw);
+    return relay_give_event(x, event, x->usage_asked);
 }
 
 static bool relay_stream_piece(struct exchange *x, struct slice bytes)
@@ -211,6 +227,7 @@ static void relay_finish_plain(struct exchange *x)
     bool bodiless = x->upstream_status == 204 || x->upstream_status == 304;
     bool head_only = slice_equals_text(x->http.method, "HEAD");
     usage_find(buf_slice(&x->held), &x->usage);
+    admit_settle(x);
     if (x->flowing) {
         answer_complete(x, EXCHANGE_COMPLETE);
         return;
@@ -233,8 +250,9 @@ static void relay_finish_stream(struct exchange *x)
         return;
     if (!x->stream_ended && x->upstream_status == 200)
         relay_fail(x, TRANSFER_OK, "the stream ended without its last event");
-    else if (x->status != 0 || answer_head(x, x->upstream_status, -1))
+    else if (x->status != 0 || answer_head(x, x->upstream_status, -1)) {
         answer_complete(x, EXCHANGE_COMPLETE);
+    }
 }
 
 /* The upstream's own 401 would show the client a part of a key that is not the client's. */
@@ -247,9 +265,9 @@ void relay_end(struct exchange *x, enum transfer_result result, const char *deta
 {
     if (x->answered)
         return;
-    if (x->upstream_status == 401)
+    if (x->upstream_status == 401) {
         relay_refuse_upstream_key(x);
-    else if (result != TRANSFER_OK) {
+    } else if (result != TRANSFER_OK) {
         if (x->streaming)
             relay_finish_events(x);
         relay_fail(x, result, detail);

@@ -55,7 +55,10 @@ static void route_health(struct exchange *x)
         route_refuse(x, OPENAI_ERROR_WRONG_METHOD);
         return;
     }
-    answer_json(x, 200, SLICE_LITERAL("{\"status\":\"healthy\",\"redis_connected\":false}"));
+    if (services_redis_is_connected(x->proxy))
+        answer_json(x, 200, SLICE_LITERAL("{\"status\":\"healthy\",\"redis_connected\":true}"));
+    else
+        answer_json(x, 200, SLICE_LITERAL("{\"status\":\"healthy\",\"redis_connected\":false}"));
 }
 
 /* What is never passed on, whoever asks. */

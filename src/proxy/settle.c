@@ -48,6 +48,12 @@ static void settle_put_text(struct buf *line, const char *name, const char *text
         json_put_member_string(line, name, slice_from_text(text));
 }
 
+static void settle_put_usage_source(struct buf *line, const struct exchange *x)
+{
+    static const char *const names[] = {NULL, "upstream", "deltas", "estimate"};
+    settle_put_text(line, "usage_source", names[x->usage_source]);
+}
+
 static void settle_put_usage(struct buf *line, const struct usage *u)
 {
     size_t before = line->len;
@@ -112,6 +118,7 @@ static void settle_log(const struct exchange *x, enum exchange_end end)
     if (x->streaming)
         json_put_member_int(line, "events", (int64_t)x->events);
     settle_put_times(line, x, clock_monotonic_us());
+    settle_put_usage_source(line, x);
     settle_put_usage(line, &x->usage);
     log_end(line);
 }
@@ -120,6 +127,8 @@ void settle_exchange(struct exchange *x, enum fcgi_outcome outcome)
 {
     upstream_cancel(x);
     keepalive_stop(x);
+    admit_settle(x);
+    limits_cancel(&x->reservation);
     diagnose_settle(x, outcome);
     settle_log(x, settle_reason(x, outcome));
     sse_free(&x->sse);

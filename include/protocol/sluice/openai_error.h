@@ -31,6 +31,10 @@ enum openai_error_id {
     OPENAI_ERROR_DECIMAL_BELOW,
     OPENAI_ERROR_ADMIN,
     OPENAI_ERROR_WEBSOCKET,
+    OPENAI_ERROR_RATE_REQUESTS,
+    OPENAI_ERROR_RATE_TOKENS,
+    OPENAI_ERROR_RATE_CONCURRENT,
+    OPENAI_ERROR_NOT_CACHED,
     OPENAI_ERROR_UPSTREAM_KEY,
     OPENAI_ERROR_UPSTREAM_UNREACHABLE,
     OPENAI_ERROR_UPSTREAM_TLS,
@@ -47,7 +51,7 @@ enum openai_error_id {
     OPENAI_ERROR_COUNT
 };
 
-enum { OPENAI_ERROR_ARGS = 3 };
+enum { OPENAI_ERROR_ARGS = 5 };
 
 /* One error as it happened. The slices must live until it is written. */
 struct openai_error {
