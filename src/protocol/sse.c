@@ -7,6 +7,8 @@
  */
 #include "sluice/sse.h"
 
+#include "sluice/eight.h"
+
 #include <sys/param.h>
 
 void sse_init(struct sse_parser *p, size_t max_event)
@@ -22,21 +24,33 @@ void sse_free(struct sse_parser *p)
     buf_free(&p->joined);
 }
 
+/* The first CR or LF from there on, or the end. Both are looked for at once: a search for LF first would go over a text
+ * whose lines end with CR again and again. */
+static size_t sse_line_end(struct slice s, size_t from)
+{
+    size_t i = from;
+    while (i + 8 <= s.len) {
+        uint64_t v = eight_load(s.ptr + i);
+        size_t n = eight_before(eight_equal(v, '\n') | eight_equal(v, '\r'));
+        i += n;
+        if (n < 8)
+            return i;
+    }
+    while (i < s.len && s.ptr[i] != '\n' && s.ptr[i] != '\r')
+        i++;
+    return i;
+}
+
 /* Where the line that begins before from ends: length with terminator, 0 where its end has not come. *text_len is
  * the length without terminator; *from is moved to what need not be looked at again. */
 static size_t sse_line_length(struct slice s, size_t *from, size_t *text_len)
 {
-    for (size_t i = *from; i < s.len; i++) {
-        if (s.ptr[i] != '\n' && s.ptr[i] != '\r')
-            continue;
-        *from = i;
-        if (s.ptr[i] == '\r' && i + 1 == s.len)
-            return 0;
-        *text_len = i;
-        return s.ptr[i] == '\r' && s.ptr[i + 1] == '\n' ? i + 2 : i + 1;
-    }
-    *from = s.len;
-    return 0;
+    size_t end = sse_line_end(s, *from);
+    *from = end;
+    if (end == s.len || (s.ptr[end] == '\r' && end + 1 == s.len))
+        return 0;
+    *text_len = end;
+    return s.ptr[end] == '\r' && s.ptr[end + 1] == '\n' ? end + 2 : end + 1;
 }
 
 /* The field's value when the line is of this field: one blank after the colon does not count. */

@@ -33,8 +33,16 @@ static void bucket_store(int64_t *tat, int64_t now, bucket_wide wait)
     *tat = (int64_t)(bucket_now(now) + (wait < most ? wait : most));
 }
 
+/* From now on it fills, where it would else stay empty until the clock is there. */
+static void bucket_mend(int64_t *tat, int64_t now)
+{
+    if (*tat - bucket_now(now) > BUCKET_MINUTE_NS + BUCKET_DEBT_MAX_NS)
+        bucket_store(tat, now, BUCKET_MINUTE_NS);
+}
+
 bool bucket_admit(int64_t *tat, int64_t limit, int64_t now, int64_t n)
 {
+    bucket_mend(tat, now);
     int64_t wait = bucket_wait_full(*tat, now), cost = bucket_cost(limit, n);
     if (n < 1)
         return true;

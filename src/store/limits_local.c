@@ -12,10 +12,13 @@ static int64_t limits_local_wait(const _Atomic int64_t *tat, int64_t now)
     return bucket_wait_full(atomic_load(tat), now);
 }
 
-static bool limits_local_would_admit(const _Atomic int64_t *tat, int64_t limit, int64_t now, int64_t n)
+static bool limits_local_would_admit(_Atomic int64_t *tat, int64_t limit, int64_t now, int64_t n)
 {
-    int64_t copy = atomic_load(tat);
-    return limit == 0 || bucket_admit(&copy, limit, now, n);
+    int64_t copy = atomic_load(tat), seen = copy;
+    bool admitted = limit == 0 || bucket_admit(&copy, limit, now, n);
+    if (!admitted && copy != seen)
+        atomic_compare_exchange_strong(tat, &seen, copy);
+    return admitted;
 }
 
 static bool limits_local_take(_Atomic int64_t *tat, int64_t limit, int64_t now, int64_t n)

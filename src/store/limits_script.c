@@ -11,11 +11,12 @@ const char *const limits_script =
     "local now = sec + ns / 1e9\n"
     "if op == 'reset' then redis.call('DEL', KEYS[1], KEYS[2]) end\n"
 
+    "local mended = false\n"
     "local function wait_of(s, n)\n"
     "  s, n = tonumber(s or ''), tonumber(n or '')\n"
     "  if not s or not n then return 0 end\n"
     "  local w = (s - sec) * 1e9 + (n - ns)\n"
-    "  if w > MOST then return MINUTE end\n"
+    "  if w > MOST then mended = true return MINUTE end\n"
     "  return w > 0 and w or 0\n"
     "end\n"
     "local state = redis.call('HMGET', KEYS[1], 'rs', 'rn', 'ts', 'tn')\n"
@@ -33,7 +34,7 @@ const char *const limits_script =
     "  redis.call('ZREM', KEYS[2], member)\n"
     "end\n"
 
-    "local verdict, changed = 0, #dead > 0\n"
+    "local verdict, changed = 0, mended or #dead > 0\n"
     "local function note(member, lease)\n"
     "  redis.call('ZADD', KEYS[2], string.format('%.6f', now + lease), member)\n"
     "  redis.call('EXPIRE', KEYS[2], math.ceil(lease) + 60)\n"

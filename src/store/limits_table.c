@@ -143,12 +143,14 @@ bool limits_slot_is_shared(const struct limits_shared *s, const struct limits_sl
 bool limits_tat_admit(_Atomic int64_t *tat, int64_t limit, int64_t now, int64_t n)
 {
     int64_t seen = atomic_load(tat), next;
+    bool admitted;
     do {
         next = seen;
-        if (!bucket_admit(&next, limit, now, n))
-            return false;
+        admitted = bucket_admit(&next, limit, now, n);
+        if (next == seen)
+            return admitted;
     } while (!atomic_compare_exchange_weak(tat, &seen, next));
-    return true;
+    return admitted;
 }
 
 void limits_tat_settle(_Atomic int64_t *tat, int64_t limit, int64_t now, int64_t taken, int64_t used)

@@ -293,7 +293,7 @@ static void tiny_pieces_are_not_quadratic(void **state)
 {
     (void)state;
     enum { SIZE = 4 * 1024 * 1024 };
-    static const char *const units[] = {"x", "x\ndata: ", "\r\ndata:"};
+    static const char *const units[] = {"x", "x\ndata: ", "\r\ndata:", "\rdata:"};
     char piece[8] = "data: ";
     for (size_t u = 0; u < TEST_COUNT(units); u++) {
         struct sse_parser p;

@@ -17,8 +17,8 @@
 
 #define BUCKET_MINUTE_NS INT64_C(60000000000)
 
-/* The most that a bucket can owe beyond being empty: a day. A number that says more is not ours: the bucket counts
- * as empty. */
+/* The most that a bucket can owe beyond being empty: a day. A number that says more is not ours, or the clock was set
+ * back by more than a day: the bucket counts as empty, and bucket_admit() makes it so even where it refuses. */
 #define BUCKET_DEBT_MAX_NS (INT64_C(24) * 60 * BUCKET_MINUTE_NS)
 
 /* Time that n units take to come back. n < 0 counts as 0, a limit < 1 as 1. At most BUCKET_MINUTE_NS +

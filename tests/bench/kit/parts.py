@@ -161,7 +161,7 @@ class Lab:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         self._note([f"WORKERS={self.workers}", "LOG_LEVEL=info", BUILD / "sluice", "--listen", f"unix:{self.socket}"])
-        self.sluice = Sluice(folder, OPENAI_BASE_URL=f"http://127.0.0.1:{self.sim_port}/v1", CLIENT_API_KEYS=KEY,
+        self.sluice = Sluice(folder, OPENAI_BASE_URL=f"http://127.0.0.1:{self.sim_port}/v1", CLIENT_API_KEYS=KEY, RATE_LIMIT__REQUESTS_PER_MINUTE="0", RATE_LIMIT__TOKENS_PER_MINUTE="0",
                              OPENAI_API_KEY="sk-upstream", LOG_LEVEL="info", WORKERS=self.workers)
         favour(self.sluice.process.pid)
         wait_until(self.sluice_pids, "sluice's workers")
@@ -284,7 +284,7 @@ def start_time_ms(lab):
     """From the start of the program to the first answer to a FastCGI request."""
     folder = short_directory()
     path = folder / "s"
-    environment = clean_environment(OPENAI_BASE_URL=f"http://127.0.0.1:{lab.sim_port}/v1", CLIENT_API_KEYS=KEY,
+    environment = clean_environment(OPENAI_BASE_URL=f"http://127.0.0.1:{lab.sim_port}/v1", CLIENT_API_KEYS=KEY, RATE_LIMIT__REQUESTS_PER_MINUTE="0", RATE_LIMIT__TOKENS_PER_MINUTE="0",
                                     OPENAI_API_KEY="sk-upstream", WORKERS=max(lab.workers, 1), LOG_LEVEL="error",
                                     STATE_DIR=folder / "state")
     begin = time.monotonic()

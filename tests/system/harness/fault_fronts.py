@@ -6,11 +6,10 @@ keeps its right lines.
 
 import os
 import re
-from pathlib import Path
 
 from . import keys
 from .process import Process, clean_environment, free_port
-from .sluice import BINARY, sanitizer_environment
+from .sluice import BINARY, sanitizer_environment, sanitizer_reports
 
 MODULES = "/usr/lib/apache2/modules"
 
@@ -137,10 +136,13 @@ class FaultyFront:
         self.origin = f"http://{host}:{self.port}"
         directory.mkdir()
         directory.chmod(0o777)
+        self.directory = directory
         self.process = self.start(directory, socket)
 
     def stop(self):
-        return self.process.stop()
+        self.process.stop()
+        reports = sanitizer_reports(self.directory)
+        assert not reports, reports
 
     def user(self):
         return ""
@@ -193,10 +195,10 @@ class FaultyFcgid(FaultyApache):
     def start(self, directory, socket):
         script = directory / "sluice.fcgi"
         settings = {"OPENAI_API_KEY": keys.UPSTREAM, "CLIENT_API_KEYS": keys.CLIENT, "WORKERS": 0,
-                    "MAX_BODY_BYTES": "2MiB", "STATE_DIR": f"/tmp/{Path(directory).name}-state",
-                    **sanitizer_environment("/tmp")}
+                    "MAX_BODY_BYTES": "2MiB", "STATE_DIR": f"{directory}/state",
+                    **sanitizer_environment(directory)}
         lines = [f"export {name}='{value}'" for name, value in settings.items()]
-        script.write_text("\n".join(["#!/bin/sh", "cd /tmp", *lines, f"exec {BINARY} --env-file /dev/null"]) + "\n")
+        script.write_text("\n".join(["#!/bin/sh", f"cd {directory}", *lines, f"exec {BINARY} --env-file /dev/null"]) + "\n")
         script.chmod(0o755)
         return super().start(directory, socket)
 

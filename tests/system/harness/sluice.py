@@ -47,7 +47,9 @@ class Sluice:
         self.env_file = directory / "settings.env"
         self.env_file.write_text(env_file)
         self.env_file.chmod(0o600)
-        values = {"STATE_DIR": directory / "state", "DRAIN_SECONDS": 2, "WORKERS": 1, "LOG_LEVEL": "debug"}
+        # No limits and no cache but for the tests about them: the others ask often, and want each request to go upstream.
+        values = {"STATE_DIR": directory / "state", "DRAIN_SECONDS": 2, "WORKERS": 1, "LOG_LEVEL": "debug",
+                  "RATE_LIMIT__REQUESTS_PER_MINUTE": 0, "RATE_LIMIT__TOKENS_PER_MINUTE": 0, "CACHE__ENABLED": "false"}
         values.update(settings)
         self.process = Process(
             "sluice",
