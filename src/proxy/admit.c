@@ -136,12 +136,6 @@ void admit_settle_cached(struct exchange *x)
 
 /* ---- what the client is told ---------------------------------------------------------------------------------- */
 
-static bool admit_put_bucket(struct buf *head, const char *kind, const struct limits_bucket *b)
-{
-    struct ratelimit_bucket bucket = {b->limit, b->remaining, b->reset_us};
-    return ratelimit_put_headers(head, kind, &bucket);
-}
-
 /* Every answer to a known client tells its limits: one that was refused before admission, too. */
 bool admit_put_headers(struct exchange *x, struct buf *head)
 {
@@ -150,7 +144,8 @@ bool admit_put_headers(struct exchange *x, struct buf *head)
     if (!x->has_limits)
         limits_look(x->proxy->limits, x->key, &x->limits);
     x->has_limits = true;
-    return admit_put_bucket(head, "requests", &x->limits.requests) && admit_put_bucket(head, "tokens", &x->limits.tokens);
+    return ratelimit_put_headers(head, "requests", &x->limits.requests) &&
+           ratelimit_put_headers(head, "tokens", &x->limits.tokens);
 }
 
 bool admit_hides_header(const struct exchange *x, struct slice name)
