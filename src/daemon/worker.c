@@ -19,13 +19,15 @@ enum {
     WORKER_SPARE_DESCRIPTORS = 128, /* not for requests: log, loop, pipe, idle upstream connections */
     WORKER_DESCRIPTORS_A_REQUEST = 2,
     WORKER_REQUESTS_MAX = 60000,
-    WORKER_LAST_BYTES_SECONDS = 3
+    WORKER_LAST_BYTES_SECONDS = 3,
+    WORKER_MESSAGE_MAX = 4096
 };
 
 struct worker {
     struct event_base *base;
     struct proxy *proxy;
     const struct daemon *daemon;
+    struct metrics *metrics; /* NULL: nothing is counted */
     struct event *term, *interrupt, *retire, *reopen, *deadline, *adopt;
     bool draining, ending;
 };
@@ -185,11 +187,27 @@ static void worker_free(struct worker *w)
 {
     struct event **events[] = {&w->term, &w->interrupt, &w->retire, &w->reopen, &w->deadline, &w->adopt};
     proxy_free(&w->proxy);
+    metrics_close(&w->metrics);
     for (size_t i = 0; i < sizeof events / sizeof *events; i++)
         worker_free_event(events[i]);
     if (w->base)
         event_base_free(w->base);
     libevent_global_shutdown();
+}
+
+/* Without its file a worker serves all the same: only the numbers are missing. */
+static bool worker_open_metrics(struct worker *w)
+{
+    const struct config *c = &w->daemon->settings->config;
+    struct metrics_options options = {SLUICE_VERSION, (size_t)c->metrics_max_models, (size_t)c->metrics_max_keys,
+                                      c->metrics_genai};
+    struct buf message;
+    buf_init(&message, WORKER_MESSAGE_MAX);
+    w->metrics = metrics_open(c->state_dir, &options, &message);
+    if (message.len > 0)
+        log_message(LOG_LEVEL_WARNING, "metrics", "%s", buf_text(&message));
+    buf_free(&message);
+    return proxy_use_metrics(w->proxy, w->metrics);
 }
 
 int worker_run(const struct daemon *d)
@@ -200,7 +218,7 @@ int worker_run(const struct daemon *d)
     if (w.base)
         w.proxy = proxy_new(w.base, d->listen_fd, &d->settings->config, d->settings->keys, d->settings->health,
                             worker_max_at_once());
-    bool ok = w.proxy && worker_add_events(&w) && event_base_dispatch(w.base) >= 0;
+    bool ok = w.proxy && worker_open_metrics(&w) && worker_add_events(&w) && event_base_dispatch(w.base) >= 0;
     if (!ok)
         log_message(LOG_LEVEL_ERROR, "worker_failed", "the worker could not start: no memory or descriptors");
     worker_free(&w);

@@ -4,7 +4,8 @@
  *   proxy.c ─▶ route.c ─▶ authenticate.c ─▶ receive.c ─▶ admit.c ─▶ upstream.c ─▶ relay.c ─▶ settle.c
  *                 └────────────┴────────────────┴───────────┴──────────┴────────────┴──▶ answer.c ────────┘
  *
- * diagnose.c stands in the place of upstream.c and relay.c for requests about Sluice itself.
+ * diagnose.c stands in the place of upstream.c and relay.c for requests about Sluice itself; health.c, metrics.c and
+ * status.c answer what route.c finds to be for them. record.c and trace.c note what happens (record.h).
  *
  * Each stage calls the next one; none calls a former one. Every answer goes out through answer.c. The exchange
  * ends in settle.c, once, when the FastCGI side is done with it: only there is it freed.
@@ -27,6 +28,8 @@
 #include "sluice/sse.h"
 #include "sluice/transfer.h"
 #include "sluice/usage.h"
+
+#include "record.h"
 
 #include <event2/event_struct.h>
 
@@ -131,6 +134,7 @@ struct exchange {
 
     int64_t started_us, upstream_started_us, upstream_head_us, upstream_done_us, first_byte_us;
     size_t bytes_in, bytes_out; /* body bytes */
+    struct record record;
 };
 
 /* The last streams of diagnose.c that had an id. */
@@ -153,6 +157,7 @@ struct proxy {
     struct limits *limits;
     struct fcgi_server *server;
     struct transfer_pool *transfers;
+    struct recorder recorder;
     struct exchange *exchanges;
     size_t active, max_active;
     bool warned_no_authorization;
@@ -174,6 +179,10 @@ bool services_redis_is_connected(const struct proxy *p);
 
 /* route.c: where the request goes. Ends in authenticate_request() or an answer. */
 void route_request(struct exchange *x);
+/* A request about Sluice itself that is answered while draining too. False: it is none, and nothing was done. */
+bool route_own(struct exchange *x);
+/* Whether the method is GET or HEAD; answers where it is not. */
+bool route_is_read(struct exchange *x);
 
 /* cors.c: decides x->cors_origin; true where the request was a preflight and is answered. */
 bool cors_handle(struct exchange *x);
@@ -229,6 +238,8 @@ void answer_too_large(struct exchange *x, int64_t size);
 /* 503 with Retry-After. */
 void answer_unavailable(struct exchange *x, enum openai_error_id id, int64_t retry_after_us);
 void answer_json(struct exchange *x, int status, struct slice json);
+/* Any text, with the lines of x->head; not to be kept by caches. */
+void answer_text(struct exchange *x, int status, const char *type, struct slice text);
 /* The head with the lines of x->head; length -1: none is said. */
 bool answer_head(struct exchange *x, int status, int64_t length);
 bool answer_body(struct exchange *x, struct slice bytes);

@@ -75,9 +75,9 @@ static void proxy_start(struct exchange *x)
         proxy_refuse_request(x, result);
     else if (p->active > p->max_active)
         answer_error_id(x, EXCHANGE_REFUSED, OPENAI_ERROR_OVERLOADED);
-    else if (p->draining && p->drain_mode == PROXY_REFUSE)
+    else if (p->draining && p->drain_mode == PROXY_REFUSE && !route_own(x))
         answer_error_id(x, EXCHANGE_DRAINED, OPENAI_ERROR_DRAINING);
-    else
+    else if (!x->answered)
         route_request(x);
 }
 
@@ -88,6 +88,7 @@ static void proxy_link(struct proxy *p, struct exchange *x)
         x->next->prev = x;
     p->exchanges = x;
     p->active++;
+    record_active(p);
 }
 
 static void *proxy_on_begin(void *ctx, struct fcgi_request *r)
@@ -170,6 +171,7 @@ static void proxy_on_done(void *user, enum fcgi_outcome outcome)
         x->next->prev = x->prev;
     free(x);
     p->active--;
+    record_active(p);
     proxy_count_served(p);
     proxy_note_idle(p);
 }
@@ -185,6 +187,11 @@ static void proxy_on_idle(evutil_socket_t fd, short what, void *arg)
         p->on_idle(p->on_idle_ctx);
     else if (p->active == 0)
         event_add(p->idle_event, &again);
+}
+
+bool proxy_use_metrics(struct proxy *p, struct metrics *metrics)
+{
+    return record_start(p, metrics);
 }
 
 void proxy_drain(struct proxy *p, enum proxy_drain_mode mode, const struct handover *handover,
@@ -266,6 +273,7 @@ void proxy_free(struct proxy **proxy)
         return;
     p->on_idle = NULL;
     fcgi_server_free(&p->server);
+    record_stop(p);
     transfer_pool_free(&p->transfers);
     pool_free(&p->pool);
     services_close(p);

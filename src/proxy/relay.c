@@ -39,6 +39,7 @@ void relay_head(struct exchange *x, int status, int64_t length)
     x->upstream_status = status;
     x->upstream_length = length;
     x->upstream_head_us = clock_monotonic_us();
+    trace_stage(x, "upstream_head", NULL);
     if (!x->upstream_request_id)
         http_response_header(&x->head, SLICE_LITERAL("x-request-id"), slice_from_text(x->request_id));
     if (x->streaming) {
@@ -102,6 +103,8 @@ bool relay_give_event(struct exchange *x, const struct sse_event *event, bool hi
         return true;
     x->events += event->has_data;
     x->sent_us = clock_monotonic_us();
+    if (event->has_data)
+        record_event(x, x->sent_us);
     struct slice null_usage = hide_usage ? stream_usage_null(event->raw) : (struct slice){NULL, 0};
     return null_usage.len > 0 ? relay_give_without(x, event->raw, null_usage) : answer_body(x, event->raw);
 }
@@ -120,6 +123,7 @@ static bool relay_stream_piece(struct exchange *x, struct slice bytes)
 {
     if (!sse_feed(&x->sse, bytes, relay_on_event, x) && !x->answered) {
         upstream_cancel(x);
+        record_upstream_error(x, "garbage");
         answer_error_event(x, EXCHANGE_CUT, OPENAI_ERROR_UPSTREAM_GARBAGE);
         return true;
     }
@@ -248,9 +252,10 @@ static void relay_finish_stream(struct exchange *x)
     relay_finish_events(x);
     if (x->answered)
         return;
-    if (!x->stream_ended && x->upstream_status == 200)
+    if (!x->stream_ended && x->upstream_status == 200) {
+        record_upstream_error(x, "cut");
         relay_fail(x, TRANSFER_OK, "the stream ended without its last event");
-    else if (x->status != 0 || answer_head(x, x->upstream_status, -1)) {
+    } else if (x->status != 0 || answer_head(x, x->upstream_status, -1)) {
         answer_complete(x, EXCHANGE_COMPLETE);
     }
 }
@@ -265,6 +270,7 @@ void relay_end(struct exchange *x, enum transfer_result result, const char *deta
 {
     if (x->answered)
         return;
+    trace_body(x, "upstream_body", buf_slice(&x->held));
     if (x->upstream_status == 401) {
         relay_refuse_upstream_key(x);
     } else if (result != TRANSFER_OK) {

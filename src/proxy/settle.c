@@ -3,6 +3,7 @@
 
 #include "sluice/clock.h"
 #include "sluice/log.h"
+#include "sluice/mask.h"
 
 static const char *const settle_end_names[] = {
     [EXCHANGE_COMPLETE] = "complete",
@@ -72,8 +73,11 @@ static void settle_put_request(struct buf *line, const struct exchange *x)
 {
     settle_put_text(line, "request_id", x->request_id);
     settle_put_text(line, "upstream_request_id", x->upstream_request_id);
+    struct slice trace = mask_trace_id(http_request_variable(&x->http, "HTTP_TRACEPARENT"));
+    if (trace.len > 0)
+        json_put_member_string(line, "trace_id", trace);
     if (x->key)
-        settle_put_text(line, "key", x->key->fingerprint);
+        settle_put_text(line, "key", x->key->name);
     json_put_member_string(line, "method", x->http.method);
     json_put_member_string(line, "path", slice_take(x->http.path, 512));
     if (x->endpoint)
@@ -90,13 +94,17 @@ static void settle_put_times(struct buf *line, const struct exchange *x, int64_t
     settle_put_ms(line, "duration_ms", x->started_us, now);
 }
 
+static bool settle_is_bad(enum exchange_end end)
+{
+    return end == EXCHANGE_UPSTREAM_FAILED || end == EXCHANGE_CUT || end == EXCHANGE_FAILED;
+}
+
 /* A health check every second would drown the rest: it is for debug. */
 static enum log_level settle_level(enum exchange_end end)
 {
     if (end == EXCHANGE_LOCAL)
         return LOG_LEVEL_DEBUG;
-    bool bad = end == EXCHANGE_UPSTREAM_FAILED || end == EXCHANGE_CUT || end == EXCHANGE_FAILED;
-    return bad ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO;
+    return settle_is_bad(end) ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO;
 }
 
 static void settle_log(const struct exchange *x, enum exchange_end end)
@@ -130,7 +138,9 @@ void settle_exchange(struct exchange *x, enum fcgi_outcome outcome)
     admit_settle(x);
     limits_cancel(&x->reservation);
     diagnose_settle(x, outcome);
-    settle_log(x, settle_reason(x, outcome));
+    enum exchange_end end = settle_reason(x, outcome);
+    settle_log(x, end);
+    record_end(x, settle_end_names[end], settle_is_bad(end));
     sse_free(&x->sse);
     buf_free(&x->body);
     buf_free(&x->head);

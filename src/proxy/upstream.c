@@ -241,6 +241,7 @@ static void upstream_on_done(void *user, enum transfer_result result, const char
     x->upstream_done_us = clock_monotonic_us();
     upstream_release(x, upstream_outcome(x, result));
     int64_t pause = upstream_pause(x, result);
+    record_attempt(x, result, detail, pause);
     if (pause < 0) {
         relay_end(x, result, detail);
         return;
@@ -284,6 +285,7 @@ static bool upstream_start(struct exchange *x)
         .limits = {c->upstream_connect_us, c->upstream_first_byte_us, c->upstream_idle_us, c->upstream_total_us},
     };
     x->upstream_started_us = clock_monotonic_us();
+    trace_stage(x, "attempt", key->fingerprint);
     if (request.method && request.url && !headers.full)
         x->transfer = transfer_start(x->proxy->transfers, &request, &upstream_events, x);
     return x->transfer != NULL;
