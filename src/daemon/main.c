@@ -62,7 +62,7 @@ static int main_serve_on(struct daemon *d, const struct upgrade *upgrade)
     log_message(LOG_LEVEL_INFO, upgrade->active ? "upgraded" : "started",
                 "sluice " SLUICE_VERSION ", %lld workers, %zu client keys", (long long)config->workers,
                 keys_count(d->settings->keys));
-    int status = config->workers == 0 ? worker_run(d) : supervisor_run(d, upgrade);
+    int status = config->workers == 0 ? worker_run(d, NULL) : supervisor_run(d, upgrade);
     log_message(LOG_LEVEL_INFO, "stopped", "status %d", status);
     listener_close(config, d->listen_fd);
     handover_close(&d->handover);

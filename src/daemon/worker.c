@@ -149,6 +149,19 @@ static void worker_on_reopen(evutil_socket_t fd, short what, void *arg)
     log_reopen();
 }
 
+/* libfcgi installs a handler of its own for TERM and USR1, which does nothing, when it is initialised: a signal that came
+ * between that and our own handlers would be lost. */
+static void worker_hold_signals(sigset_t *before)
+{
+    sigset_t own;
+    sigemptyset(&own);
+    sigaddset(&own, SIGTERM);
+    sigaddset(&own, SIGINT);
+    sigaddset(&own, SIGQUIT);
+    sigaddset(&own, SIGUSR1);
+    sigprocmask(SIG_BLOCK, &own, before);
+}
+
 static bool worker_add_signal(struct worker *w, struct event **event, int number, event_callback_fn fn)
 {
     *event = evsignal_new(w->base, number, fn, w);
@@ -210,15 +223,19 @@ static bool worker_open_metrics(struct worker *w)
     return proxy_use_metrics(w->proxy, w->metrics);
 }
 
-int worker_run(const struct daemon *d)
+int worker_run(const struct daemon *d, const sigset_t *blocked)
 {
     struct worker w = {.daemon = d};
+    sigset_t before;
+    worker_hold_signals(&before);
     signal(SIGPIPE, SIG_IGN);
     w.base = worker_new_base();
     if (w.base)
         w.proxy = proxy_new(w.base, d->listen_fd, &d->settings->config, d->settings->keys, d->settings->health,
                             worker_max_at_once());
-    bool ok = w.proxy && worker_open_metrics(&w) && worker_add_events(&w) && event_base_dispatch(w.base) >= 0;
+    bool ok = w.proxy && worker_open_metrics(&w) && worker_add_events(&w);
+    sigprocmask(SIG_SETMASK, blocked ? blocked : &before, NULL);
+    ok = ok && event_base_dispatch(w.base) >= 0;
     if (!ok)
         log_message(LOG_LEVEL_ERROR, "worker_failed", "the worker could not start: no memory or descriptors");
     worker_free(&w);

@@ -13,7 +13,7 @@ import pytest
 from harness import keys
 from harness.bodies import chat
 from harness.process import children_of, state_of, wait_until
-from harness.sluice import SANITIZED
+from harness.sluice import SANITIZED, Sluice
 from harness.soak import SHORT, Load, Soak
 from harness.sse import data_of
 from harness.stack import Stack
@@ -177,3 +177,16 @@ def test_a_supervisor_that_a_web_server_started_is_reloaded(stack_of):
     assert load.requests > 20 and not load.failures, load.failures[:5]
     wait_until(lambda: len(children_of(supervisor)) == 2, "the end of the former workers")
     assert not before & set(children_of(supervisor)) and state_of(supervisor) not in (None, "Z")
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_an_end_right_after_the_start_is_not_lost(tmp_path, workers):
+    """A signal that comes while a worker still sets itself up counts as well."""
+    settings = {"OPENAI_API_KEY": keys.UPSTREAM, "CLIENT_API_KEYS": keys.CLIENT, "WORKERS": workers, "DRAIN_SECONDS": 20}
+    for number in range(25):
+        sluice = Sluice(tmp_path, **settings)
+        time.sleep(number / 2000)
+        sluice.process.send(signal.SIGTERM)
+        wait_until(lambda one=sluice: one.process.status is not None, "the end", 5)
+        assert sluice.process.status in (0, -signal.SIGTERM)
+        sluice.socket.unlink(missing_ok=True)
