@@ -119,7 +119,9 @@ struct exchange {
     bool flowing;            /* an answer too large to hold is on its way */
     struct sse_parser sse;
     size_t events;           /* sent to the client */
-    bool stream_ended;       /* the event that ends a stream was seen */
+    bool encoded;            /* the upstream's answer is compressed */
+    bool stream_ended;       /* an event that may end a stream was seen */
+    bool stream_is_whole;    /* so was the one behind which nothing comes */
 
     struct event keepalive_timer;
     int64_t sent_us;         /* when the last byte of a stream was given out */

@@ -9,6 +9,7 @@
 
 #include "sluice/clock.h"
 #include "sluice/http_response.h"
+#include "sluice/json_scan.h"
 #include "sluice/stream_usage.h"
 
 /* ---- the head ----------------------------------------------------------------------------------------------- */
@@ -22,6 +23,7 @@ void relay_begin(struct exchange *x)
     x->upstream_length = -1;
     x->upstream_request_id = NULL;
     x->streaming = false;
+    x->encoded = false;
 }
 
 void relay_header(struct exchange *x, struct slice name, struct slice value)
@@ -30,6 +32,8 @@ void relay_header(struct exchange *x, struct slice name, struct slice value)
         x->upstream_request_id = arena_copy(&x->memory, slice_take(value, EXCHANGE_ID_MAX));
     if (slice_equals_nocase(name, SLICE_LITERAL("content-type")))
         x->streaming = slice_starts_with_nocase(value, SLICE_LITERAL("text/event-stream"));
+    if (slice_equals_nocase(name, SLICE_LITERAL("content-encoding")))
+        x->encoded = !slice_equals_nocase(value, SLICE_LITERAL("identity"));
     if (http_response_passes(name) && !admit_hides_header(x, name))
         http_response_header(&x->head, name, value);
 }
@@ -42,6 +46,8 @@ void relay_head(struct exchange *x, int status, int64_t length)
     trace_stage(x, "upstream_head", NULL);
     if (!x->upstream_request_id)
         http_response_header(&x->head, SLICE_LITERAL("x-request-id"), slice_from_text(x->request_id));
+    if (x->encoded)
+        x->streaming = false; /* events cannot be told apart: it passes like a file */
     if (x->streaming) {
         sse_init(&x->sse, EXCHANGE_EVENT_MAX);
         http_response_header(&x->head, SLICE_LITERAL("X-Accel-Buffering"), SLICE_LITERAL("no"));
@@ -81,8 +87,15 @@ static bool relay_is_last_event(const struct exchange *x, const struct sse_event
     return true;
 }
 
+static bool relay_is_very_last_event(const struct exchange *x, const struct sse_event *event)
+{
+    return slice_equals_text(event->data, "[DONE]") ||
+           (x->endpoint->stream == ENDPOINT_STREAM_RESPONSES && relay_is_last_response_event(event->type));
+}
+
 static void relay_look_at_event(struct exchange *x, const struct sse_event *event)
 {
+    x->stream_is_whole = x->stream_is_whole || relay_is_very_last_event(x, event);
     if (!x->stream_ended)
         x->stream_ended = relay_is_last_event(x, event);
     if (relay_contains(event->data, "\"usage\""))
@@ -226,6 +239,18 @@ static void relay_fail(struct exchange *x, enum transfer_result result, const ch
     }
 }
 
+/* What the upstream says to a stream that comment lines have begun. Only an error can be told in an event. */
+static void relay_finish_behind_comments(struct exchange *x)
+{
+    struct json_value body, error;
+    if (json_value_read(buf_slice(&x->held), &body) && json_value_find(body, "error", &error)) {
+        answer_upstream_error_event(x, EXCHANGE_COMPLETE, buf_slice(&x->held));
+        return;
+    }
+    record_upstream_error(x, "garbage");
+    answer_error_event(x, EXCHANGE_CUT, OPENAI_ERROR_UPSTREAM_GARBAGE);
+}
+
 static void relay_finish_plain(struct exchange *x)
 {
     bool bodiless = x->upstream_status == 204 || x->upstream_status == 304;
@@ -237,7 +262,7 @@ static void relay_finish_plain(struct exchange *x)
         return;
     }
     if (x->status != 0) {
-        answer_upstream_error_event(x, EXCHANGE_COMPLETE, buf_slice(&x->held));
+        relay_finish_behind_comments(x);
         return;
     }
     int64_t length = head_only ? x->upstream_length : (int64_t)x->held.len;
@@ -276,7 +301,10 @@ void relay_end(struct exchange *x, enum transfer_result result, const char *deta
     } else if (result != TRANSFER_OK) {
         if (x->streaming)
             relay_finish_events(x);
-        relay_fail(x, result, detail);
+        if (x->stream_is_whole)
+            answer_complete(x, EXCHANGE_COMPLETE); /* nothing is missing but the end of the connection's framing */
+        else
+            relay_fail(x, result, detail);
     } else if (x->streaming)
         relay_finish_stream(x);
     else
