@@ -1,5 +1,6 @@
 /* sluice(8): reads the command line and the configuration, then serves or answers. */
 #include "command.h"
+#include "limits_command.h"
 
 #include "sluice/daemon.h"
 #include "sluice/doctor.h"
@@ -133,6 +134,8 @@ int main(int argc, char **argv)
     struct command command;
     if (argc > 1 && strcmp(argv[1], "doctor") == 0)
         return doctor_main(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "limits") == 0)
+        return limits_command_main(argc - 1, argv + 1);
     command_parse(&command, argc, argv);
     switch (command.action) {
     case COMMAND_HELP:

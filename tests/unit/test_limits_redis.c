@@ -7,6 +7,7 @@
 #include "redis_server.h"
 #include "sluice/bucket.h"
 #include "sluice/clock.h"
+#include "sluice/limits_view.h"
 #include "sluice/log.h"
 
 #include <stdio.h>
@@ -329,6 +330,31 @@ static void two_machines_keep_the_books(void **state)
     assert_in_range(t.d.tokens.remaining, 60000000 - tokens, 60000000 - tokens + refilled);
 }
 
+static void on_row(void *user, const struct limits_view_row *row)
+{
+    struct limits_view_row *rows = user;
+    rows[strcmp(row->fingerprint, w.key.fingerprint) == 0] = *row;
+}
+
+static void what_is_left_is_shown_and_filled(void **state)
+{
+    (void)state;
+    static struct limits_reservation *a, *b;
+    struct limits_view_row rows[2] = {0};
+    assert_int_equal(admit(400, &a).d.verdict, LIMITS_ADMITTED);
+    assert_int_equal(world_admit(&w, &w.other, 1, &b).d.verdict, LIMITS_ADMITTED);
+    assert_true(limits_view_list(&w.config, on_row, rows, &w.message));
+    assert_string_equal(rows[0].fingerprint, w.other.fingerprint);
+    assert_in_range(rows[1].tokens.remaining, 600, 601);
+    assert_int_equal(rows[1].concurrent, 1);
+    assert_true(limits_view_reset(&w.config, w.key.fingerprint, &w.message));
+    assert_int_equal(admit(1000, &a).d.verdict, LIMITS_ADMITTED);
+    assert_false(limits_view_reset(&w.config, "0123456789ab", &w.message));
+    redis_server_kill(&server);
+    assert_false(limits_view_list(&w.config, on_row, rows, &w.message));
+    assert_non_null(strstr(buf_text(&w.message), "Redis did not answer"));
+}
+
 /* ---- without Redis
  * ------------------------------------------------------------------------------------------- */
 
@@ -523,6 +549,7 @@ int main(int argc, char **argv)
         TEST(requests_at_once),
         TEST(two_machines_share_sixty),
         TEST(two_machines_keep_the_books),
+        TEST(what_is_left_is_shown_and_filled),
         TEST(a_paused_server),
         TEST(a_dead_server_and_its_return),
         TEST(a_server_that_was_never_there),
