@@ -295,7 +295,8 @@ void relay_end(struct exchange *x, enum transfer_result result, const char *deta
 {
     if (x->answered)
         return;
-    trace_body(x, "upstream_body", buf_slice(&x->held));
+    if (x->upstream_status != 401) /* its text shows a part of the key */
+        trace_body(x, "upstream_body", buf_slice(&x->held));
     if (x->upstream_status == 401) {
         relay_refuse_upstream_key(x);
     } else if (result != TRANSFER_OK) {
