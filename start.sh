@@ -9,7 +9,7 @@ usage: ./start.sh [--port N] [--front NAME] [--env-file FILE]
 Installs what is missing, builds Sluice, and serves it at http://localhost:8000 until Ctrl-C.
 
   --port N         the port to serve (default 8000)
-  --front NAME     the web server in front of Sluice: lighttpd (default)
+  --front NAME     the web server in front of Sluice: lighttpd (default), nginx or apache
   --env-file FILE  the settings (default .env beside this script; made from .env.example if it is not there)
   --help           this text
 
@@ -71,7 +71,7 @@ parse_arguments() {
         shift
     done
     [[ $port =~ ^[1-9][0-9]{0,4}$ ]] && [ "$port" -le 65535 ] || fail "--port wants a number from 1 to 65535, not '$port'"
-    declare -F "front_$front" >/dev/null || fail "--front $front is not known; there is: lighttpd"
+    declare -F "front_$front" >/dev/null || fail "--front $front is not known; there are: lighttpd, nginx, apache"
 }
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -292,6 +292,66 @@ front_lighttpd() {
     launch lighttpd lighttpd -D -f "$run_dir/lighttpd.conf" 2>"$run_dir/front.log"
 }
 
+front_nginx() {
+    mkdir "$run_dir/sluice"
+    ln -s "$root/deploy/nginx/sluice/location.conf" "$run_dir/sluice/location.conf"
+    {
+        say "server unix:$run_dir/sluice.sock;"
+        say "keepalive 64;"
+    } >"$run_dir/sluice/backend.conf"
+    {
+        say "listen 127.0.0.1:$port backlog=4096;"
+        if has_ipv6_loopback; then say "listen [::1]:$port;"; fi
+        say "fastcgi_keep_conn on;"
+    } >"$run_dir/sluice/site.conf"
+    {
+        if [ -n "$front_user" ]; then say "user $front_user $front_user;"; fi
+        say "pid $run_dir/nginx.pid;"
+        say "worker_processes auto;"
+        say "events { worker_connections 8192; }"
+        say "http {"
+        say "    access_log off;"
+        local kind
+        for kind in client_body proxy fastcgi uwsgi scgi; do say "    ${kind}_temp_path $run_dir/$kind;"; done
+        say "    include $root/deploy/nginx/sluice.conf;"
+        say "}"
+    } >"$run_dir/nginx.conf"
+    launch nginx nginx -c "$run_dir/nginx.conf" -e "$run_dir/front.log" -g "daemon off;" 2>>"$run_dir/front.log"
+}
+
+front_apache() {
+    local module
+    {
+        say "ServerRoot \"$run_dir\""
+        say "DefaultRuntimeDir \"$run_dir\""
+        say "PidFile \"$run_dir/apache.pid\""
+        say "ErrorLog \"$run_dir/front.log\""
+        say "ServerName localhost"
+        for module in mpm_event authz_core authz_host headers setenvif env http2 proxy proxy_fcgi reqtimeout; do
+            say "LoadModule ${module}_module /usr/lib/apache2/modules/mod_$module.so"
+        done
+        if [ -n "$front_user" ]; then say "User $front_user"; say "Group $front_user"; fi
+        say "Listen 127.0.0.1:$port"
+        if has_ipv6_loopback; then say "Listen [::1]:$port"; fi
+        say "Define SLUICE_PLAIN"
+        say "Define SLUICE_ADDRESS *:$port"
+        say "Define SLUICE_BACKEND \"unix:$run_dir/sluice.sock|fcgi://sluice\""
+        say "Define SLUICE_WORKER fcgi://sluice"
+        say "Include \"$root/deploy/apache-proxy-fcgi/sluice.conf\""
+    } >"$run_dir/apache.conf"
+    launch apache apache2 -D FOREGROUND -f "$run_dir/apache.conf" 2>>"$run_dir/front.log"
+}
+
+# nginx and Apache that root started work as www-data: it must reach the socket.
+choose_front_user() {
+    front_user=
+    if [ "$front" != lighttpd ] && [ "$(id -u)" -eq 0 ]; then
+        front_user=www-data
+        export LISTEN_GROUP=www-data
+        chmod 0711 "$run_dir"
+    fi
+}
+
 port_is_taken() {
     local host
     for host in 127.0.0.1 ::1; do
@@ -381,12 +441,13 @@ main() {
     trap 'exit 143' TERM
     trap 'exit 129' HUP
     run_dir=$(mktemp -d /tmp/sluice.XXXXXX)                # short: a socket's path may have 107 bytes
-    "$root/scripts/install-deps" build run
+    "$root/scripts/install-deps" build "${front/lighttpd/run}"
     build
     make_env_file
 
     choose_upstream
     if [ "$upstream" = simulator ]; then start_simulator; fi
+    choose_front_user
     start_sluice
     "front_$front"
     wait_until_healthy

@@ -1,7 +1,6 @@
 /* The two clocks, and the one text form of a time. */
 #include "sluice/clock.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -27,6 +26,15 @@ int64_t clock_wall_us(void)
     return clock_read_us(CLOCK_REALTIME);
 }
 
+static void clock_put_micros(char *out, int micros)
+{
+    enum { DIGITS = 6 };
+    out[0] = '.';
+    for (int i = DIGITS; i > 0; i--, micros /= 10)
+        out[i] = (char)('0' + micros % 10);
+    memcpy(out + 1 + DIGITS, "Z", 2);
+}
+
 void clock_format_utc(int64_t wall_us, char out[CLOCK_TEXT_SIZE])
 {
     static _Thread_local time_t last = -1; /* the second whose text is kept: most lines have that of the one before */
@@ -40,5 +48,5 @@ void clock_format_utc(int64_t wall_us, char out[CLOCK_TEXT_SIZE])
     }
     size_t len = strlen(text);
     memcpy(out, text, len);
-    snprintf(out + len, CLOCK_TEXT_SIZE - len, ".%06dZ", (int)(wall_us % CLOCK_US_PER_SECOND));
+    clock_put_micros(out + len, (int)(wall_us % CLOCK_US_PER_SECOND));
 }

@@ -10,6 +10,7 @@
 #include "sluice/clock.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,8 @@ static struct {
     char *path;
     struct buf line;
     struct log_counts counts;
+    pid_t pid; /* 0: not known */
+    bool forgets_pid;
     uint64_t unreported; /* lines dropped that the log does not tell of yet */
 } the_log = {.sink = {.fd = STDERR_FILENO, .rest.max = LOG_SINK_REST_MAX},
              .level = LOG_LEVEL_INFO,
@@ -75,6 +78,23 @@ const struct log_counts *log_counts(void)
     return &the_log.counts;
 }
 
+static void log_forget_pid(void)
+{
+    the_log.pid = 0;
+}
+
+/* Asked of the kernel once, and again by a child process. */
+static pid_t log_pid(void)
+{
+    if (the_log.pid != 0)
+        return the_log.pid;
+    if (!the_log.forgets_pid && pthread_atfork(NULL, NULL, log_forget_pid) != 0)
+        return getpid();
+    the_log.forgets_pid = true;
+    the_log.pid = getpid();
+    return the_log.pid;
+}
+
 static void log_put_begin(struct buf *line, enum log_level level, const char *event)
 {
     char now[CLOCK_TEXT_SIZE];
@@ -83,7 +103,7 @@ static void log_put_begin(struct buf *line, enum log_level level, const char *ev
     json_put_member_string(line, "time", slice_from_text(now));
     json_put_member_string(line, "level", slice_from_text(log_level_names[level]));
     json_put_member_string(line, "event", slice_from_text(event));
-    json_put_member_int(line, "pid", getpid());
+    json_put_member_int(line, "pid", log_pid());
 }
 
 struct buf *log_begin(enum log_level level, const char *event)

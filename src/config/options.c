@@ -182,65 +182,65 @@ static const struct option options[] = {
     {.name = "RATE_LIMIT__REQUESTS_PER_MINUTE", .type = OPTION_INT,
      OPTION_FIELD(rate_limit_requests_per_minute), .default_text = "60", .min = 0, .max = CONFIG_LIMIT_MAX,
      .reloadable = true,
-     .prose = "Requests a minute that each client key may make; 0: any number. The bucket holds a minute's worth and "
+     .in_force = true, .prose = "Requests a minute that each client key may make; 0: any number. The bucket holds a minute's worth and "
               "fills evenly."},
     {.name = "RATE_LIMIT__TOKENS_PER_MINUTE", .type = OPTION_INT, OPTION_FIELD(rate_limit_tokens_per_minute),
      .default_text = "100000", .min = 0, .max = CONFIG_LIMIT_MAX, .reloadable = true,
-     .prose = "Tokens a minute that each client key may use; 0: any number. An estimate is reserved before a request "
+     .in_force = true, .prose = "Tokens a minute that each client key may use; 0: any number. An estimate is reserved before a request "
               "and settled by its real usage."},
     {.name = "RATE_LIMIT__CONCURRENT_REQUESTS", .type = OPTION_INT, OPTION_FIELD(rate_limit_concurrent_requests),
      .default_text = "0", .min = 0, .max = CONFIG_CONCURRENT_MAX, .reloadable = true,
-     .prose = "Requests at once that each client key may have under way; 0: any number."},
+     .in_force = true, .prose = "Requests at once that each client key may have under way; 0: any number."},
     {.name = "RATE_LIMIT__OVERRIDES", .type = OPTION_OVERRIDES, OPTION_FIELD(rate_limit_overrides),
      .default_text = "", .default_note = "none", .secret = true, .reloadable = true,
-     .prose = "Limits of single client keys, as a JSON object: {\"client key\": {\"requests_per_minute\": 600, "
+     .in_force = true, .prose = "Limits of single client keys, as a JSON object: {\"client key\": {\"requests_per_minute\": 600, "
               "\"tokens_per_minute\": 1000000, \"concurrent_requests\": 50}}, with any of the three."},
     {.name = "RATE_LIMIT__BACKEND", .type = OPTION_CHOICE, OPTION_FIELD(rate_limit_backend),
      .choices = option_limit_backends, .default_text = "local", .reloadable = true,
-     .prose = "Where the limits are kept: local, one limit for the whole machine; redis, one limit for all machines "
+     .in_force = true, .prose = "Where the limits are kept: local, one limit for the whole machine; redis, one limit for all machines "
               "that use the server of CACHE__REDIS_URL."},
     {.name = "RATE_LIMIT__LOCAL_SHARE", .type = OPTION_SHARE, OPTION_FIELD(rate_limit_local_share),
      .default_text = "1.0", .min = OPTION_SHARE_WHOLE / 100, .max = OPTION_SHARE_WHOLE, .reloadable = true,
-     .prose = "The part of each limit that this machine gives by itself while Redis does not answer. With N machines, "
+     .in_force = true, .prose = "The part of each limit that this machine gives by itself while Redis does not answer. With N machines, "
               "1/N keeps the sum below the limit."},
     {.name = "RATE_LIMIT__LEASE_SECONDS", OPTION_SECONDS_RANGE(1000, 3600), OPTION_FIELD(rate_limit_lease_us),
      .default_text = "30", .reloadable = true,
-     .prose = "How long it takes at most until what a crashed process had reserved is given back."},
+     .in_force = true, .prose = "How long it takes at most until what a crashed process had reserved is given back."},
     {.name = "REDIS__TIMEOUT_MS", .type = OPTION_INT, OPTION_FIELD(redis_timeout_ms),
      .default_text = "50", .min = 1, .max = 10000, .reloadable = true,
-     .prose = "How long a request waits for Redis, in milliseconds, before it goes on without it."},
+     .in_force = true, .prose = "How long a request waits for Redis, in milliseconds, before it goes on without it."},
     {.name = "CACHE__ENABLED", .type = OPTION_BOOL, OPTION_FIELD(cache_enabled), .default_text = "true",
      .reloadable = true,
-     .prose = "Whether answers are kept and given again to the same request."},
+     .in_force = true, .prose = "Whether answers are kept and given again to the same request."},
     {.name = "CACHE__REDIS_URL", .type = OPTION_REDIS_URL, OPTION_FIELD(cache_redis_url),
      .user_info = true, .reloadable = true, .default_text = "redis://localhost:6379",
-     .prose = "The Redis server that holds the cache."},
+     .in_force = true, .prose = "The Redis server that holds the cache."},
     {.name = "CACHE__TTL_SECONDS", OPTION_SECONDS_RANGE(1000, 31536000), OPTION_FIELD(cache_ttl_us),
      .default_text = "86400", .reloadable = true,
-     .prose = "How long an answer is kept."},
+     .in_force = true, .prose = "How long an answer is kept."},
     {.name = "CACHE__MODELS_TTL_SECONDS", OPTION_SECONDS_RANGE(0, 86400), OPTION_FIELD(cache_models_ttl_us),
      .default_text = "300", .reloadable = true,
-     .prose = "How long the list of models is kept. 0: not at all."},
+     .in_force = true, .prose = "How long the list of models is kept. 0: not at all."},
     {.name = "CACHE__MAX_BYTES", .type = OPTION_BYTES, OPTION_FIELD(cache_max_bytes),
      .default_text = "268435456", .default_note = "268435456 (256 MiB)", .min = 4 << 20, .max = INT64_C(1) << 40,
-     .prose = "The size of the store in the state directory, which serves while no Redis server can be reached. "
+     .in_force = true, .prose = "The size of the store in the state directory, which serves while no Redis server can be reached. "
               "The oldest answers make room for new ones."},
     {.name = "CACHE__MAX_ENTRY_BYTES", .type = OPTION_BYTES, OPTION_FIELD(cache_max_entry_bytes),
      .default_text = "1048576", .default_note = "1048576 (1 MiB)", .min = 1024, .max = 64 << 20, .reloadable = true,
-     .prose = "A longer answer is not kept, nor one of more than an eighth of CACHE__MAX_BYTES."},
+     .in_force = true, .prose = "A longer answer is not kept, nor one of more than an eighth of CACHE__MAX_BYTES."},
     {.name = "CACHE__SCOPE", .type = OPTION_CHOICE, OPTION_FIELD(cache_scope), .choices = option_cache_scopes,
      .default_text = "client", .reloadable = true,
-     .prose = "Who may be given an answer again: only the client key that asked for it (client), all that use the "
+     .in_force = true, .prose = "Who may be given an answer again: only the client key that asked for it (client), all that use the "
               "same OpenAI key (upstream), or everybody (shared)."},
     {.name = "CACHE__COALESCE", .type = OPTION_BOOL, OPTION_FIELD(cache_coalesce), .default_text = "true",
      .reloadable = true,
-     .prose = "Whether of identical requests that are under way only one goes to OpenAI, and its answer to all."},
+     .in_force = true, .prose = "Whether of identical requests that are under way only one goes to OpenAI, and its answer to all."},
     {.name = "CACHE__COALESCE_SECONDS", OPTION_SECONDS_RANGE(100, 3600), OPTION_FIELD(cache_coalesce_us),
      .default_text = "60", .reloadable = true,
-     .prose = "How long a request waits for the answer to an identical one before it goes to OpenAI itself."},
+     .in_force = true, .prose = "How long a request waits for the answer to an identical one before it goes to OpenAI itself."},
     {.name = "CACHE__HITS_COUNT", .type = OPTION_BOOL, OPTION_FIELD(cache_hits_count), .default_text = "true",
      .reloadable = true,
-     .prose = "Whether an answer from the cache counts as a request of the rate limit. It never counts tokens."},
+     .in_force = true, .prose = "Whether an answer from the cache counts as a request of the rate limit. It never counts tokens."},
 };
 /* clang-format on */
 

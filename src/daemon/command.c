@@ -86,6 +86,7 @@ bool command_write_help(struct buf *b)
                b, "usage: sluice [--env-file FILE] [--listen ADDRESS]\n"
                   "       sluice --check-config | --print-config [--env-file FILE]\n"
                   "       sluice doctor URL [...]\n"
+                  "       sluice limits [--reset FINGERPRINT]\n"
                   "       sluice --help | --version\n"
                   "\n"
                   "An OpenAI API proxy that runs as a FastCGI application behind lighttpd, nginx or Apache.\n"
@@ -95,6 +96,7 @@ bool command_write_help(struct buf *b)
                   "  --check-config    report every mistake in the configuration; status 2 if there is one\n"
                   "  --print-config    show the effective values, secrets as fingerprints\n"
                   "  doctor URL        ask a running installation what is wrong with it; see sluice doctor --help\n"
+                  "  limits            show what each key has left of its limits, or fill its buckets\n"
                   "\n"
                   "Options come from the environment, then from .env in the working directory:\n"
                   "\n") &&

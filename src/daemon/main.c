@@ -1,5 +1,6 @@
 /* sluice(8): reads the command line and the configuration, then serves or answers. */
 #include "command.h"
+#include "limits_command.h"
 
 #include "sluice/daemon.h"
 #include "sluice/doctor.h"
@@ -62,7 +63,7 @@ static int main_serve_on(struct daemon *d, const struct upgrade *upgrade)
     log_message(LOG_LEVEL_INFO, upgrade->active ? "upgraded" : "started",
                 "sluice " SLUICE_VERSION ", %lld workers, %zu client keys", (long long)config->workers,
                 keys_count(d->settings->keys));
-    int status = config->workers == 0 ? worker_run(d) : supervisor_run(d, upgrade);
+    int status = config->workers == 0 ? worker_run(d, NULL) : supervisor_run(d, upgrade);
     log_message(LOG_LEVEL_INFO, "stopped", "status %d", status);
     listener_close(config, d->listen_fd);
     handover_close(&d->handover);
@@ -133,6 +134,8 @@ int main(int argc, char **argv)
     struct command command;
     if (argc > 1 && strcmp(argv[1], "doctor") == 0)
         return doctor_main(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "limits") == 0)
+        return limits_command_main(argc - 1, argv + 1);
     command_parse(&command, argc, argv);
     switch (command.action) {
     case COMMAND_HELP:

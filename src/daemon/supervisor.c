@@ -54,8 +54,7 @@ static void supervisor_become_worker(struct supervisor *s, pid_t parent)
     struct daemon *d = s->daemon;
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     free(s->slots);
-    sigprocmask(SIG_SETMASK, &s->former, NULL);
-    int status = getppid() == parent ? worker_run(d) : DAEMON_EXIT_FAILED;
+    int status = getppid() == parent ? worker_run(d, &s->former) : DAEMON_EXIT_FAILED;
     handover_close(&d->handover);
     log_close();
     exit(status);
@@ -323,7 +322,7 @@ static void supervisor_handle(struct supervisor *s, const siginfo_t *info)
     int number = info->si_signo;
     if (number == SIGCHLD)
         supervisor_reap(s);
-    else if (number == SIGTERM || number == SIGINT)
+    else if (number == SIGTERM || number == SIGINT || number == SIGQUIT)
         supervisor_stop(s);
     else if (number == SIGHUP && !s->stopping)
         supervisor_reload(s);
@@ -339,7 +338,9 @@ static void supervisor_handle(struct supervisor *s, const siginfo_t *info)
 
 static void supervisor_block_signals(struct supervisor *s)
 {
-    const int taken[] = {SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, supervisor_replace_signal()};
+    /* QUIT too, so that a worker does not die of one that comes before it can take it. */
+    const int taken[] = {SIGCHLD, SIGTERM, SIGINT,  SIGQUIT,
+                         SIGHUP,  SIGUSR1, SIGUSR2, supervisor_replace_signal()};
     sigemptyset(&s->signals);
     for (size_t i = 0; i < sizeof taken / sizeof *taken; i++)
         sigaddset(&s->signals, taken[i]);

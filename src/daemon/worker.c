@@ -19,13 +19,15 @@ enum {
     WORKER_SPARE_DESCRIPTORS = 128, /* not for requests: log, loop, pipe, idle upstream connections */
     WORKER_DESCRIPTORS_A_REQUEST = 2,
     WORKER_REQUESTS_MAX = 60000,
-    WORKER_LAST_BYTES_SECONDS = 3
+    WORKER_LAST_BYTES_SECONDS = 3,
+    WORKER_MESSAGE_MAX = 4096
 };
 
 struct worker {
     struct event_base *base;
     struct proxy *proxy;
     const struct daemon *daemon;
+    struct metrics *metrics; /* NULL: nothing is counted */
     struct event *term, *interrupt, *retire, *reopen, *deadline, *adopt;
     bool draining, ending;
 };
@@ -147,6 +149,19 @@ static void worker_on_reopen(evutil_socket_t fd, short what, void *arg)
     log_reopen();
 }
 
+/* libfcgi installs a handler of its own for TERM and USR1, which does nothing, when it is initialised: a signal that came
+ * between that and our own handlers would be lost. */
+static void worker_hold_signals(sigset_t *before)
+{
+    sigset_t own;
+    sigemptyset(&own);
+    sigaddset(&own, SIGTERM);
+    sigaddset(&own, SIGINT);
+    sigaddset(&own, SIGQUIT);
+    sigaddset(&own, SIGUSR1);
+    sigprocmask(SIG_BLOCK, &own, before);
+}
+
 static bool worker_add_signal(struct worker *w, struct event **event, int number, event_callback_fn fn)
 {
     *event = evsignal_new(w->base, number, fn, w);
@@ -185,6 +200,7 @@ static void worker_free(struct worker *w)
 {
     struct event **events[] = {&w->term, &w->interrupt, &w->retire, &w->reopen, &w->deadline, &w->adopt};
     proxy_free(&w->proxy);
+    metrics_close(&w->metrics);
     for (size_t i = 0; i < sizeof events / sizeof *events; i++)
         worker_free_event(events[i]);
     if (w->base)
@@ -192,15 +208,34 @@ static void worker_free(struct worker *w)
     libevent_global_shutdown();
 }
 
-int worker_run(const struct daemon *d)
+/* Without its file a worker serves all the same: only the numbers are missing. */
+static bool worker_open_metrics(struct worker *w)
+{
+    const struct config *c = &w->daemon->settings->config;
+    struct metrics_options options = {SLUICE_VERSION, (size_t)c->metrics_max_models, (size_t)c->metrics_max_keys,
+                                      c->metrics_genai};
+    struct buf message;
+    buf_init(&message, WORKER_MESSAGE_MAX);
+    w->metrics = metrics_open(c->state_dir, &options, &message);
+    if (message.len > 0)
+        log_message(LOG_LEVEL_WARNING, "metrics", "%s", buf_text(&message));
+    buf_free(&message);
+    return proxy_use_metrics(w->proxy, w->metrics);
+}
+
+int worker_run(const struct daemon *d, const sigset_t *blocked)
 {
     struct worker w = {.daemon = d};
+    sigset_t before;
+    worker_hold_signals(&before);
     signal(SIGPIPE, SIG_IGN);
     w.base = worker_new_base();
     if (w.base)
         w.proxy = proxy_new(w.base, d->listen_fd, &d->settings->config, d->settings->keys, d->settings->health,
                             worker_max_at_once());
-    bool ok = w.proxy && worker_add_events(&w) && event_base_dispatch(w.base) >= 0;
+    bool ok = w.proxy && worker_open_metrics(&w) && worker_add_events(&w);
+    sigprocmask(SIG_SETMASK, blocked ? blocked : &before, NULL);
+    ok = ok && event_base_dispatch(w.base) >= 0;
     if (!ok)
         log_message(LOG_LEVEL_ERROR, "worker_failed", "the worker could not start: no memory or descriptors");
     worker_free(&w);

@@ -129,10 +129,22 @@ static void fcgi_answer_management(struct fcgi_request *r, uint8_t type)
     fcgi_send_record(r, record, fcgi_record_write_management(type, record));
 }
 
+/* The connection is as it was before the request. */
+static void fcgi_forget_request(struct fcgi_request *r)
+{
+    event_del(&r->timer);
+    r->phase = FCGI_PHASE_IDLE;
+    r->answered = r->lingering = r->too_large = r->above_high = false;
+    r->user = NULL;
+}
+
 static void fcgi_take_begin(struct fcgi_request *r, const struct fcgi_record *record)
 {
     enum { ROLE_RESPONDER = 1 };
     const uint8_t *body = (const uint8_t *)record->content.ptr;
+    /* Apache (mod_proxy_fcgi) sends no more of a body after the answer's end, and goes on with the next request. */
+    if (r->lingering)
+        fcgi_forget_request(r);
     if (record->content.len != sizeof r->begin_body || (r->phase != FCGI_PHASE_IDLE && record->request_id == r->id)) {
         fcgi_end_connection(r, FCGI_PEER_BROKE);
         return;
@@ -491,10 +503,7 @@ static void fcgi_leave_idle(struct fcgi_request *r)
 /* Makes the connection ready for its next request. */
 static void fcgi_recycle(struct fcgi_request *r)
 {
-    event_del(&r->timer);
-    r->phase = FCGI_PHASE_IDLE;
-    r->answered = r->lingering = r->too_large = r->above_high = false;
-    r->user = NULL;
+    fcgi_forget_request(r);
     fcgi_process(r, (struct slice){NULL, 0});
     fcgi_leave_idle(r);
 }

@@ -4,6 +4,7 @@
 #include "sluice/buf.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <errno.h>
 #include <hiredis/hiredis.h>
 #include <netinet/in.h>
@@ -73,7 +74,8 @@ static socklen_t redis_wire_tcp_address(const char *text, uint16_t port, union r
 static socklen_t redis_wire_unix_address(const char *path, union redis_socket_address *out)
 {
     *out = (union redis_socket_address){.local.sun_family = AF_UNIX};
-    strncpy(out->local.sun_path, path, sizeof out->local.sun_path - 1);
+    static_assert(REDIS_URL_PATH_MAX <= sizeof out->local.sun_path, "a path and its NUL fit");
+    memcpy(out->local.sun_path, path, strlen(path) + 1);
     return sizeof out->local;
 }
 

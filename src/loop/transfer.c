@@ -45,6 +45,7 @@ struct transfer {
     enum transfer_result verdict; /* where it was ended by us */
     bool has_verdict;
     bool got_byte;
+    bool interim;   /* the head that is coming is not the answer's */
     bool head_done;
     bool paused;    /* receiving */
     bool send_paused;
@@ -62,7 +63,9 @@ struct transfer_pool {
     size_t count;
     CURL *spare[TRANSFER_SPARE_MAX];
     size_t spares;
-    int depth; /* calls into libcurl that are under way */
+    int depth;      /* calls into libcurl that are under way */
+    int64_t now_us; /* when the outermost of them began: an answer comes in many pieces, and one reading of the clock is
+                     * enough for limits of seconds */
 };
 
 static void transfer_arm_timer(struct transfer *t);
@@ -216,14 +219,25 @@ void transfer_cancel(struct transfer **handle)
     event_active(&t->pool->reaper, EV_TIMEOUT, 0);
 }
 
+static void transfer_enter(struct transfer_pool *pool)
+{
+    if (pool->depth++ == 0)
+        pool->now_us = clock_monotonic_us();
+}
+
+static void transfer_leave(struct transfer_pool *pool)
+{
+    pool->depth--;
+}
+
 /* ---- libcurl's sockets and timer ---------------------------------------------------------------------------- */
 
 static void transfer_drive(struct transfer_pool *pool, curl_socket_t fd, int action)
 {
     int running;
-    pool->depth++;
+    transfer_enter(pool);
     curl_multi_socket_action(pool->multi, fd, action, &running);
-    pool->depth--;
+    transfer_leave(pool);
     if (pool->depth == 0)
         transfer_take_messages(pool);
 }
@@ -294,15 +308,15 @@ static int transfer_want_socket(CURL *easy, curl_socket_t fd, int what, void *ar
 static void transfer_heard(struct transfer *t)
 {
     t->got_byte = true;
-    t->heard_us = clock_monotonic_us();
+    t->heard_us = t->pool->now_us;
 }
 
-/* "HTTP/1.1 100 Continue" and the like are not the answer. */
-static bool transfer_is_interim(struct transfer *t)
+/* "HTTP/1.1 100 Continue" and the like are not the answer. libcurl knows the status before it gives its line. */
+static void transfer_take_status_line(struct transfer *t)
 {
     long status = 0;
     curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
-    return status >= 100 && status < 200;
+    t->interim = status >= 100 && status < 200;
 }
 
 /* Tells libcurl which directions rest. It may call back at once for one that no longer does. */
@@ -310,9 +324,9 @@ static void transfer_apply_pause(struct transfer *t)
 {
     struct transfer_pool *pool = t->pool;
     int mask = (t->paused ? CURLPAUSE_RECV : 0) | (t->send_paused ? CURLPAUSE_SEND : 0);
-    pool->depth++;
+    transfer_enter(pool);
     curl_easy_pause(t->easy, mask);
-    pool->depth--;
+    transfer_leave(pool);
 }
 
 /* libcurl sends no more of a body that was refused, but would wait for the end of a pause in it. */
@@ -328,7 +342,7 @@ static void transfer_finish_head(struct transfer *t)
 {
     long status = 0;
     curl_off_t length = -1;
-    if (t->head_done || transfer_is_interim(t))
+    if (t->head_done || t->interim)
         return;
     curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
     curl_easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
@@ -341,7 +355,7 @@ static void transfer_finish_head(struct transfer *t)
 static void transfer_take_header(struct transfer *t, struct slice line)
 {
     const char *colon = line.len ? memchr(line.ptr, ':', line.len) : NULL;
-    if (!colon || t->head_done || t->header_lines++ >= TRANSFER_HEADERS_MAX || transfer_is_interim(t))
+    if (!colon || t->head_done || t->header_lines++ >= TRANSFER_HEADERS_MAX || t->interim)
         return;
     size_t name_len = (size_t)(colon - line.ptr);
     t->events->header(t->user, slice_trim(slice_take(line, name_len)), slice_trim(slice_skip(line, name_len + 1)));
@@ -360,6 +374,8 @@ static size_t transfer_on_header(char *bytes, size_t size, size_t count, void *a
         t->verdict = TRANSFER_GARBAGE;
         return 0;
     }
+    if (slice_starts_with(line, SLICE_LITERAL("HTTP/")))
+        transfer_take_status_line(t);
     if (slice_trim(line).len == 0)
         transfer_finish_head(t);
     else
@@ -387,8 +403,7 @@ static size_t transfer_on_read(char *to, size_t size, size_t count, void *arg)
     size_t n = t->dead ? TRANSFER_READ_FAILED : t->events->read(t->user, to, size * count);
     if (n == TRANSFER_READ_FAILED || t->dead)
         return CURL_READFUNC_ABORT;
-    t->heard_us = clock_monotonic_us();
-    t->sent_us = t->heard_us;
+    t->heard_us = t->sent_us = t->pool->now_us;
     t->send_paused = n == TRANSFER_READ_LATER;
     return t->send_paused ? CURL_READFUNC_PAUSE : n;
 }

@@ -91,6 +91,11 @@ static const struct openai_error_info openai_errors[OPENAI_ERROR_COUNT] = {
          "The administration API ({} {}) is not available through this proxy.", false,
          "The path belongs to the administration of the upstream's organisation, which a shared key must not open.",
          "Set `ALLOW_ADMIN_API=true` if every client may have it."},
+    [OPENAI_ERROR_METRICS] =
+        {"metrics_closed", 403, IRE, NULL, "metrics_not_allowed", "You are not allowed to {} {}.", false,
+         "Metrics and the status page are read from an address that is not allowed, through another proxy, or with "
+         "another token.",
+         "Add the address to `METRICS__ALLOW`, or send `METRICS__TOKEN` as a bearer token."},
     [OPENAI_ERROR_WEBSOCKET] =
         {"websocket", 501, IRE, NULL, "websocket_not_supported",
          "WebSocket connections ({} {}) are not available through this proxy. Connect to the API directly, or use "

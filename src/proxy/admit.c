@@ -67,6 +67,9 @@ static void admit_answer_refusal(struct exchange *x, enum openai_error_id id, in
 static void admit_refuse(struct exchange *x)
 {
     const struct limits_decision *d = &x->limits;
+    record_refusal(x, d->verdict == LIMITS_REFUSED_TOKENS       ? "tokens"
+                      : d->verdict == LIMITS_REFUSED_CONCURRENT ? "concurrent"
+                                                                : "requests");
     if (d->verdict == LIMITS_REFUSED_TOKENS)
         admit_answer_refusal(x, OPENAI_ERROR_RATE_TOKENS, d->tokens.limit, d->tokens.limit - d->tokens.remaining,
                              d->requested_tokens);

@@ -112,6 +112,16 @@ void answer_json(struct exchange *x, int status, struct slice json)
         answer_complete(x, EXCHANGE_LOCAL);
 }
 
+void answer_text(struct exchange *x, int status, const char *type, struct slice text)
+{
+    bool head_only = slice_equals_text(x->http.method, "HEAD");
+    http_response_header(&x->head, SLICE_LITERAL("Content-Type"), slice_from_text(type));
+    http_response_header(&x->head, SLICE_LITERAL("Cache-Control"), SLICE_LITERAL("no-store"));
+    http_response_header(&x->head, SLICE_LITERAL("x-request-id"), slice_from_text(x->request_id));
+    if (answer_head(x, status, (int64_t)text.len) && (head_only || answer_body(x, text)))
+        answer_complete(x, EXCHANGE_LOCAL);
+}
+
 /* The official clients try again by themselves: what Sluice has tried often enough, they shall not multiply. */
 static void answer_retry_headers(struct exchange *x, bool retry)
 {

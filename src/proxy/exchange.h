@@ -4,7 +4,8 @@
  *   proxy.c ─▶ route.c ─▶ authenticate.c ─▶ receive.c ─▶ admit.c ─▶ cache.c ─▶ upstream.c ─▶ relay.c ─▶ settle.c
  *                 └────────────┴────────────────┴───────────┴──────────┴────────────┴──▶ answer.c ────────┘
  *
- * diagnose.c stands in the place of upstream.c and relay.c for requests about Sluice itself.
+ * diagnose.c stands in the place of upstream.c and relay.c for requests about Sluice itself; health.c, metrics.c and
+ * status.c answer what route.c finds to be for them. record.c and trace.c note what happens (record.h).
  *
  * Each stage calls the next one; none calls a former one. Every answer goes out through answer.c. The exchange
  * ends in settle.c, once, when the FastCGI side is done with it: only there is it freed.
@@ -28,6 +29,8 @@
 #include "sluice/sse.h"
 #include "sluice/transfer.h"
 #include "sluice/usage.h"
+
+#include "record.h"
 
 #include <event2/event_struct.h>
 
@@ -134,7 +137,9 @@ struct exchange {
     bool flowing;            /* an answer too large to hold is on its way */
     struct sse_parser sse;
     size_t events;           /* sent to the client */
-    bool stream_ended;       /* the event that ends a stream was seen */
+    bool encoded;            /* the upstream's answer is compressed */
+    bool stream_ended;       /* an event that may end a stream was seen */
+    bool stream_is_whole;    /* so was the one behind which nothing comes */
 
     struct event keepalive_timer;
     int64_t sent_us;         /* when the last byte of a stream was given out */
@@ -149,6 +154,7 @@ struct exchange {
 
     int64_t started_us, upstream_started_us, upstream_head_us, upstream_done_us, first_byte_us;
     size_t bytes_in, bytes_out; /* body bytes */
+    struct record record;
 };
 
 /* The last streams of diagnose.c that had an id. */
@@ -174,6 +180,7 @@ struct proxy {
     struct exchange *flights;  /* those that others may join, linked by caching->next_flight */
     struct fcgi_server *server;
     struct transfer_pool *transfers;
+    struct recorder recorder;
     struct exchange *exchanges;
     size_t active, max_active;
     bool warned_no_authorization;
@@ -195,6 +202,10 @@ bool services_redis_is_connected(const struct proxy *p);
 
 /* route.c: where the request goes. Ends in authenticate_request() or an answer. */
 void route_request(struct exchange *x);
+/* A request about Sluice itself that is answered while draining too. False: it is none, and nothing was done. */
+bool route_own(struct exchange *x);
+/* Whether the method is GET or HEAD; answers where it is not. */
+bool route_is_read(struct exchange *x);
 
 /* cors.c: decides x->cors_origin; true where the request was a preflight and is answered. */
 bool cors_handle(struct exchange *x);
@@ -265,6 +276,8 @@ void answer_json(struct exchange *x, int status, struct slice json);
 void answer_upstream_error(struct exchange *x, int status, struct slice json);
 /* Bytes that the client has not taken. */
 size_t answer_pending(const struct exchange *x);
+/* Any text, with the lines of x->head; not to be kept by caches. */
+void answer_text(struct exchange *x, int status, const char *type, struct slice text);
 /* The head with the lines of x->head; length -1: none is said. */
 bool answer_head(struct exchange *x, int status, int64_t length);
 bool answer_body(struct exchange *x, struct slice bytes);
@@ -277,9 +290,6 @@ void answer_upstream_error_event(struct exchange *x, enum exchange_end end, stru
 void answer_complete(struct exchange *x, enum exchange_end end);
 /* The answer breaks off: the front server must see it. */
 void answer_abort(struct exchange *x, enum exchange_end end);
-
-/* proxy.c: the exchange goes on without its client. */
-void proxy_orphan(struct exchange *x);
 
 /* settle.c: the log line, and the end. */
 void settle_exchange(struct exchange *x, enum fcgi_outcome outcome);

@@ -75,9 +75,9 @@ static void proxy_start(struct exchange *x)
         proxy_refuse_request(x, result);
     else if (p->active > p->max_active)
         answer_error_id(x, EXCHANGE_REFUSED, OPENAI_ERROR_OVERLOADED);
-    else if (p->draining && p->drain_mode == PROXY_REFUSE)
+    else if (p->draining && p->drain_mode == PROXY_REFUSE && !route_own(x))
         answer_error_id(x, EXCHANGE_DRAINED, OPENAI_ERROR_DRAINING);
-    else
+    else if (!x->answered)
         route_request(x);
 }
 
@@ -88,6 +88,7 @@ static void proxy_link(struct proxy *p, struct exchange *x)
         x->next->prev = x;
     p->exchanges = x;
     p->active++;
+    record_active(p);
 }
 
 static void *proxy_on_begin(void *ctx, struct fcgi_request *r)
@@ -167,6 +168,7 @@ static void proxy_finish(struct exchange *x, enum fcgi_outcome outcome)
         x->next->prev = x->prev;
     free(x);
     p->active--;
+    record_active(p);
     proxy_count_served(p);
     proxy_note_idle(p);
 }
@@ -178,7 +180,25 @@ static void proxy_on_orphan_end(evutil_socket_t fd, short what, void *arg)
     proxy_finish(arg, FCGI_CLIENT_LEFT);
 }
 
-void proxy_orphan(struct exchange *x)
+/* The variables go with the FastCGI request: what the exchange still needs of them is copied. */
+static bool proxy_keep_variables(struct exchange *x)
+{
+    size_t count = 0, path_offset = x->http.path.len - x->api_path.len;
+    while (x->http.vars[count])
+        count++;
+    const char **copies = arena_alloc(&x->memory, (count + 1) * sizeof *copies);
+    for (size_t i = 0; copies && i < count; i++)
+        if (!(copies[i] = arena_copy(&x->memory, slice_from_text(x->http.vars[i]))))
+            return false;
+    if (!copies)
+        return false;
+    http_request_parse(copies, &x->http);
+    x->api_path = slice_skip(x->http.path, path_offset);
+    return true;
+}
+
+/* The exchange goes on without its client, for those who wait for its answer. */
+static void proxy_orphan(struct exchange *x)
 {
     x->fcgi = NULL;
     keepalive_stop(x);
@@ -189,7 +209,7 @@ void proxy_orphan(struct exchange *x)
 static void proxy_on_done(void *user, enum fcgi_outcome outcome)
 {
     struct exchange *x = user;
-    if (x && !x->answered && outcome != FCGI_DELIVERED && cache_is_wanted(x))
+    if (x && !x->answered && outcome != FCGI_DELIVERED && cache_is_wanted(x) && proxy_keep_variables(x))
         proxy_orphan(x);
     else if (x)
         proxy_finish(x, outcome);
@@ -206,6 +226,11 @@ static void proxy_on_idle(evutil_socket_t fd, short what, void *arg)
         p->on_idle(p->on_idle_ctx);
     else if (p->active == 0)
         event_add(p->idle_event, &again);
+}
+
+bool proxy_use_metrics(struct proxy *p, struct metrics *metrics)
+{
+    return record_start(p, metrics);
 }
 
 void proxy_drain(struct proxy *p, enum proxy_drain_mode mode, const struct handover *handover,
@@ -289,6 +314,7 @@ void proxy_free(struct proxy **proxy)
     fcgi_server_free(&p->server);
     while (p->exchanges) /* those without a client */
         proxy_finish(p->exchanges, FCGI_CLIENT_LEFT);
+    record_stop(p);
     transfer_pool_free(&p->transfers);
     pool_free(&p->pool);
     services_close(p);

@@ -142,6 +142,7 @@ void receive_end(struct exchange *x)
         return;
     }
     x->body_done = true;
+    record_received(x);
     if (!receive_length_is_right(x))
         return;
     if (x->body_mode == EXCHANGE_BODY_STREAMED)

@@ -9,6 +9,7 @@
 
 #include "sluice/clock.h"
 #include "sluice/http_response.h"
+#include "sluice/json_scan.h"
 #include "sluice/stream_usage.h"
 
 /* ---- the head ----------------------------------------------------------------------------------------------- */
@@ -22,6 +23,7 @@ void relay_begin(struct exchange *x)
     x->upstream_length = -1;
     x->upstream_request_id = NULL;
     x->streaming = false;
+    x->encoded = false;
 }
 
 void relay_header(struct exchange *x, struct slice name, struct slice value)
@@ -30,6 +32,8 @@ void relay_header(struct exchange *x, struct slice name, struct slice value)
         x->upstream_request_id = arena_copy(&x->memory, slice_take(value, EXCHANGE_ID_MAX));
     if (slice_equals_nocase(name, SLICE_LITERAL("content-type")))
         x->streaming = slice_starts_with_nocase(value, SLICE_LITERAL("text/event-stream"));
+    if (slice_equals_nocase(name, SLICE_LITERAL("content-encoding")))
+        x->encoded = !slice_equals_nocase(value, SLICE_LITERAL("identity"));
     if (http_response_passes(name) && !admit_hides_header(x, name))
         http_response_header(&x->head, name, value);
 }
@@ -39,8 +43,11 @@ void relay_head(struct exchange *x, int status, int64_t length)
     x->upstream_status = status;
     x->upstream_length = length;
     x->upstream_head_us = clock_monotonic_us();
+    trace_stage(x, "upstream_head", NULL);
     if (!x->upstream_request_id)
         http_response_header(&x->head, SLICE_LITERAL("x-request-id"), slice_from_text(x->request_id));
+    if (x->encoded)
+        x->streaming = false; /* events cannot be told apart: it passes like a file */
     if (x->streaming) {
         sse_init(&x->sse, EXCHANGE_EVENT_MAX);
         http_response_header(&x->head, SLICE_LITERAL("X-Accel-Buffering"), SLICE_LITERAL("no"));
@@ -80,8 +87,15 @@ static bool relay_is_last_event(const struct exchange *x, const struct sse_event
     return true;
 }
 
+static bool relay_is_very_last_event(const struct exchange *x, const struct sse_event *event)
+{
+    return slice_equals_text(event->data, "[DONE]") ||
+           (x->endpoint->stream == ENDPOINT_STREAM_RESPONSES && relay_is_last_response_event(event->type));
+}
+
 static void relay_look_at_event(struct exchange *x, const struct sse_event *event)
 {
+    x->stream_is_whole = x->stream_is_whole || relay_is_very_last_event(x, event);
     if (!x->stream_ended)
         x->stream_ended = relay_is_last_event(x, event);
     if (relay_contains(event->data, "\"usage\""))
@@ -102,6 +116,8 @@ bool relay_give_event(struct exchange *x, const struct sse_event *event, bool hi
         return true;
     x->events += event->has_data;
     x->sent_us = clock_monotonic_us();
+    if (event->has_data)
+        record_event(x, x->sent_us);
     struct slice null_usage = hide_usage ? stream_usage_null(event->raw) : (struct slice){NULL, 0};
     return null_usage.len > 0 ? relay_give_without(x, event->raw, null_usage) : answer_body(x, event->raw);
 }
@@ -121,6 +137,7 @@ static bool relay_stream_piece(struct exchange *x, struct slice bytes)
 {
     if (!sse_feed(&x->sse, bytes, relay_on_event, x) && !x->answered) {
         upstream_cancel(x);
+        record_upstream_error(x, "garbage");
         answer_error_event(x, EXCHANGE_CUT, OPENAI_ERROR_UPSTREAM_GARBAGE);
         return true;
     }
@@ -231,6 +248,18 @@ static void relay_fail(struct exchange *x, enum transfer_result result, const ch
     }
 }
 
+/* What the upstream says to a stream that comment lines have begun. Only an error can be told in an event. */
+static void relay_finish_behind_comments(struct exchange *x)
+{
+    struct json_value body, error;
+    if (json_value_read(buf_slice(&x->held), &body) && json_value_find(body, "error", &error)) {
+        answer_upstream_error_event(x, EXCHANGE_COMPLETE, buf_slice(&x->held));
+        return;
+    }
+    record_upstream_error(x, "garbage");
+    answer_error_event(x, EXCHANGE_CUT, OPENAI_ERROR_UPSTREAM_GARBAGE);
+}
+
 static void relay_finish_plain(struct exchange *x)
 {
     bool bodiless = x->upstream_status == 204 || x->upstream_status == 304;
@@ -246,7 +275,7 @@ static void relay_finish_plain(struct exchange *x)
         return;
     }
     if (x->status != 0) {
-        answer_upstream_error_event(x, EXCHANGE_COMPLETE, buf_slice(&x->held));
+        relay_finish_behind_comments(x);
         return;
     }
     int64_t length = head_only ? x->upstream_length : (int64_t)x->held.len;
@@ -261,9 +290,10 @@ static void relay_finish_stream(struct exchange *x)
     relay_finish_events(x);
     if (x->answered)
         return;
-    if (!x->stream_ended && x->upstream_status == 200)
+    if (!x->stream_ended && x->upstream_status == 200) {
+        record_upstream_error(x, "cut");
         relay_fail(x, TRANSFER_OK, "the stream ended without its last event");
-    else if (x->status != 0 || answer_head(x, x->upstream_status, -1)) {
+    } else if (x->status != 0 || answer_head(x, x->upstream_status, -1)) {
         cache_take_stream_end(x);
         answer_complete(x, EXCHANGE_COMPLETE);
     }
@@ -279,13 +309,18 @@ void relay_end(struct exchange *x, enum transfer_result result, const char *deta
 {
     if (x->answered)
         return;
+    if (x->upstream_status != 401) /* its text shows a part of the key */
+        trace_body(x, "upstream_body", buf_slice(&x->held));
     if (x->upstream_status == 401) {
         cache_take_failure(x);
         relay_refuse_upstream_key(x);
     } else if (result != TRANSFER_OK) {
         if (x->streaming)
             relay_finish_events(x);
-        relay_fail(x, result, detail);
+        if (x->stream_is_whole)
+            answer_complete(x, EXCHANGE_COMPLETE); /* nothing is missing but the end of the connection's framing */
+        else
+            relay_fail(x, result, detail);
     } else if (x->streaming)
         relay_finish_stream(x);
     else

@@ -1,9 +1,9 @@
 /*
  * Where a request goes, by the path as the client sent it.
  *
- * Served are BASE_PATH/v1/… and BASE_PATH/health; /health is served without the prefix too, for a monitor that
- * asks the machine itself. A path with "." or ".." segments is never passed on: what an upstream would make of it
- * is not ours to guess.
+ * Served are BASE_PATH/v1/… and what is about Sluice itself: /health, /metrics and /status, with the prefix and without
+ * it, for a monitor that asks the machine itself. A path with "." or ".." segments is never passed on: what an upstream
+ * would make of it is not ours to guess.
  */
 #include "exchange.h"
 
@@ -49,16 +49,19 @@ static void route_refuse(struct exchange *x, enum openai_error_id id)
     answer_error(x, EXCHANGE_REFUSED, &error);
 }
 
-static void route_health(struct exchange *x)
+bool route_is_read(struct exchange *x)
 {
-    if (!slice_equals_text(x->http.method, "GET") && !slice_equals_text(x->http.method, "HEAD")) {
-        route_refuse(x, OPENAI_ERROR_WRONG_METHOD);
-        return;
-    }
-    if (services_redis_is_connected(x->proxy))
-        answer_json(x, 200, SLICE_LITERAL("{\"status\":\"healthy\",\"redis_connected\":true}"));
-    else
-        answer_json(x, 200, SLICE_LITERAL("{\"status\":\"healthy\",\"redis_connected\":false}"));
+    if (slice_equals_text(x->http.method, "GET") || slice_equals_text(x->http.method, "HEAD"))
+        return true;
+    route_refuse(x, OPENAI_ERROR_WRONG_METHOD);
+    return false;
+}
+
+bool route_own(struct exchange *x)
+{
+    bool ignored;
+    struct slice path = route_strip(x->http.path, slice_from_text(x->proxy->config->base_path), &ignored);
+    return health_answer(x, path) || metrics_answer(x, path) || status_answer(x, path);
 }
 
 /* What is never passed on, whoever asks. */
@@ -74,17 +77,21 @@ static bool route_is_closed(struct exchange *x)
     return x->answered;
 }
 
+static void route_refuse_unknown(struct exchange *x)
+{
+    x->record.place = "unknown";
+    route_refuse(x, OPENAI_ERROR_UNKNOWN_URL);
+}
+
 void route_request(struct exchange *x)
 {
     bool in_base, in_api;
     struct slice path = route_strip(x->http.path, slice_from_text(x->proxy->config->base_path), &in_base);
-    if (slice_equals_text(path, "/health")) {
-        route_health(x);
+    if (route_own(x))
         return;
-    }
     x->api_path = route_strip(path, SLICE_LITERAL("/v1"), &in_api);
     if (!in_base || !in_api || x->api_path.len < 2 || route_has_dot_segments(x->api_path))
-        route_refuse(x, OPENAI_ERROR_UNKNOWN_URL);
+        route_refuse_unknown(x);
     else if (!cors_handle(x) && !route_is_closed(x))
         authenticate_request(x);
 }

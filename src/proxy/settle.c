@@ -3,6 +3,7 @@
 
 #include "sluice/clock.h"
 #include "sluice/log.h"
+#include "sluice/mask.h"
 
 static const char *const settle_end_names[] = {
     [EXCHANGE_COMPLETE] = "complete",
@@ -49,10 +50,10 @@ static void settle_put_text(struct buf *line, const char *name, const char *text
         json_put_member_string(line, name, slice_from_text(text));
 }
 
-static void settle_put_cache(struct buf *line, const struct exchange *x)
+static const char *settle_cache_name(const struct exchange *x)
 {
     static const char *const names[] = {NULL, "hit", "miss", "coalesced", "bypass"};
-    settle_put_text(line, "cache", names[x->cache_result]);
+    return names[x->cache_result];
 }
 
 static void settle_put_usage_source(struct buf *line, const struct exchange *x)
@@ -79,8 +80,11 @@ static void settle_put_request(struct buf *line, const struct exchange *x)
 {
     settle_put_text(line, "request_id", x->request_id);
     settle_put_text(line, "upstream_request_id", x->upstream_request_id);
+    struct slice trace = mask_trace_id(http_request_variable(&x->http, "HTTP_TRACEPARENT"));
+    if (trace.len > 0)
+        json_put_member_string(line, "trace_id", trace);
     if (x->key)
-        settle_put_text(line, "key", x->key->fingerprint);
+        settle_put_text(line, "key", x->key->name);
     json_put_member_string(line, "method", x->http.method);
     json_put_member_string(line, "path", slice_take(x->http.path, 512));
     if (x->endpoint)
@@ -97,13 +101,17 @@ static void settle_put_times(struct buf *line, const struct exchange *x, int64_t
     settle_put_ms(line, "duration_ms", x->started_us, now);
 }
 
+static bool settle_is_bad(enum exchange_end end)
+{
+    return end == EXCHANGE_UPSTREAM_FAILED || end == EXCHANGE_CUT || end == EXCHANGE_FAILED;
+}
+
 /* A health check every second would drown the rest: it is for debug. */
 static enum log_level settle_level(enum exchange_end end)
 {
     if (end == EXCHANGE_LOCAL)
         return LOG_LEVEL_DEBUG;
-    bool bad = end == EXCHANGE_UPSTREAM_FAILED || end == EXCHANGE_CUT || end == EXCHANGE_FAILED;
-    return bad ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO;
+    return settle_is_bad(end) ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO;
 }
 
 static void settle_log(const struct exchange *x, enum exchange_end end)
@@ -125,7 +133,7 @@ static void settle_log(const struct exchange *x, enum exchange_end end)
     if (x->streaming)
         json_put_member_int(line, "events", (int64_t)x->events);
     settle_put_times(line, x, clock_monotonic_us());
-    settle_put_cache(line, x);
+    settle_put_text(line, "cache", settle_cache_name(x));
     settle_put_usage_source(line, x);
     settle_put_usage(line, &x->usage);
     log_end(line);
@@ -139,7 +147,11 @@ void settle_exchange(struct exchange *x, enum fcgi_outcome outcome)
     admit_settle(x);
     limits_cancel(&x->reservation);
     diagnose_settle(x, outcome);
-    settle_log(x, settle_reason(x, outcome));
+    enum exchange_end end = settle_reason(x, outcome);
+    settle_log(x, end);
+    if (settle_cache_name(x))
+        record_cache(x, settle_cache_name(x));
+    record_end(x, settle_end_names[end], settle_is_bad(end));
     sse_free(&x->sse);
     buf_free(&x->body);
     buf_free(&x->head);

@@ -11,7 +11,6 @@
 #include "sluice/clock.h"
 
 #include <ctype.h>
-#include <stdio.h>
 
 enum { UPSTREAM_HEADERS_MAX = 48, UPSTREAM_REST_US = 5 * CLOCK_US_PER_SECOND };
 
@@ -86,7 +85,7 @@ static void upstream_add_clients(struct upstream_headers *h, const struct exchan
                                  const struct upstream_key *key)
 {
     for (const char *const *v = x->http.vars; *v; v++) {
-        const char *equals = strchr(*v, '=');
+        const char *equals = **v == 'H' || **v == 'C' ? strchr(*v, '=') : NULL; /* HTTP_… and CONTENT_TYPE */
         if (!equals || equals[1] == '\0')
             continue;
         struct slice name = slice_make(*v, (size_t)(equals - *v));
@@ -113,12 +112,14 @@ static void upstream_fill_headers(struct upstream_headers *h, const struct excha
 static const char *upstream_url(struct exchange *x)
 {
     struct slice base = slice_from_text(x->proxy->config->openai_base_url);
-    size_t len = base.len + x->api_path.len + x->http.query.len + 2;
-    char *url = arena_alloc(&x->memory, len);
-    if (url)
-        snprintf(url, len, "%s%.*s%s%.*s", base.ptr, (int)x->api_path.len, x->api_path.ptr,
-                 x->http.query.len ? "?" : "", (int)x->http.query.len, x->http.query.len ? x->http.query.ptr : "");
-    return url;
+    struct slice mark = x->http.query.len ? SLICE_LITERAL("?") : (struct slice){"", 0};
+    const struct slice parts[] = {base, x->api_path, mark, x->http.query};
+    char *url = arena_alloc(&x->memory, base.len + x->api_path.len + mark.len + x->http.query.len + 1);
+    char *to = url;
+    for (size_t i = 0; url && i < sizeof parts / sizeof *parts; to += parts[i++].len)
+        if (parts[i].len > 0)
+            memcpy(to, parts[i].ptr, parts[i].len);
+    return url; /* with a NUL: the arena's memory is zeroed */
 }
 
 /* A method that has a body by its nature says so even where the body is empty. */
@@ -222,7 +223,9 @@ static int64_t upstream_pause(struct exchange *x, enum transfer_result result)
 static void upstream_on_header(void *user, struct slice name, struct slice value)
 {
     struct exchange *x = user;
-    retry_hints_take(&x->hints, name, value, clock_wall_us() / CLOCK_US_PER_SECOND);
+    struct timeval now;
+    event_base_gettimeofday_cached(x->proxy->base, &now); /* of this turn of the loop: no clock is read */
+    retry_hints_take(&x->hints, name, value, now.tv_sec);
     relay_header(x, name, value);
 }
 
@@ -243,6 +246,7 @@ static void upstream_on_done(void *user, enum transfer_result result, const char
     x->upstream_done_us = clock_monotonic_us();
     upstream_release(x, upstream_outcome(x, result));
     int64_t pause = upstream_pause(x, result);
+    record_attempt(x, result, detail, pause);
     if (pause < 0) {
         relay_end(x, result, detail);
         return;
@@ -286,6 +290,7 @@ static bool upstream_start(struct exchange *x)
         .limits = {c->upstream_connect_us, c->upstream_first_byte_us, c->upstream_idle_us, c->upstream_total_us},
     };
     x->upstream_started_us = clock_monotonic_us();
+    trace_stage(x, "attempt", key->fingerprint);
     if (request.method && request.url && !headers.full)
         x->transfer = transfer_start(x->proxy->transfers, &request, &upstream_events, x);
     return x->transfer != NULL;

@@ -6,6 +6,7 @@ is what the client got, and what the upstream was asked.
 
 import asyncio
 import hashlib
+import json
 import re
 
 import openai
@@ -145,13 +146,23 @@ def plain(value):
 TOLD_HEADERS = ("accept", "user-agent", "openai-beta", "range")
 
 
+def body_of(request, is_form):
+    """The digest of the body. Sluice asks for the usage of a stream by itself, and keeps it from the client."""
+    if is_form:
+        return request["body_bytes"]
+    if '"stream"' not in request["body"]:
+        return request["body_sha256"]
+    body = json.loads(request["body"])
+    return {name: value for name, value in body.items() if name != "stream_options"}
+
+
 def asked(request):
     """What matters of a request that the upstream saw."""
     headers = request["headers"]
     content_type = re.sub("boundary=.*", "boundary", headers.get("content-type", ""))
     is_form = content_type.startswith("multipart/")
     return {"method": request["method"], "target": request["target"], "content-type": content_type,
-            "body": request["body_bytes"] if is_form else request["body_sha256"],
+            "body": body_of(request, is_form),
             **{name: headers.get(name) for name in TOLD_HEADERS}}
 
 

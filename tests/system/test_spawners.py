@@ -20,7 +20,7 @@ from harness.bodies import chat
 from harness.front import AS_ROOT, DEPLOY, Apache, Nginx
 from harness.process import Process, children_of, clean_environment, free_port, short_directory, state_of, wait_until
 from harness.sim import Simulator
-from harness.sluice import BINARY, SANITIZED, SpawnedSluice, run
+from harness.sluice import BINARY, OPEN, SANITIZED, SpawnedSluice, run
 from harness.sse import data_of, words
 from harness.tls import certificate
 from test_fronts import delays_of, describe
@@ -44,7 +44,7 @@ def place():
 
 def settings_text(simulator, **more):
     values = {"OPENAI_BASE_URL": simulator.base_url, "OPENAI_API_KEY": keys.UPSTREAM, "CLIENT_API_KEYS": keys.CLIENT,
-              "DRAIN_SECONDS": 2, **more}
+              "DRAIN_SECONDS": 2, **OPEN, **more}
     return "".join(f"{name}={value}\n" for name, value in values.items())
 
 
@@ -365,7 +365,7 @@ def test_a_restart_under_socket_activation_loses_no_request(place):
 
 def start_listening(directory, simulator, **settings):
     values = dict(OPENAI_BASE_URL=simulator.base_url, OPENAI_API_KEY=keys.UPSTREAM, CLIENT_API_KEYS=keys.CLIENT,
-                  STATE_DIR=directory / "state", WORKERS=1, LISTEN=f"unix:{directory}/sluice.sock", **settings)
+                  STATE_DIR=directory / "state", WORKERS=1, LISTEN=f"unix:{directory}/sluice.sock", **OPEN, **settings)
     return Process("sluice", [BINARY], directory / "sluice.log", clean_environment(**values), cwd=directory)
 
 

@@ -92,6 +92,18 @@ def test_the_first_start_makes_settings_and_the_printed_lines_work(start):
     assert answer.stdout.startswith("The quick brown fox")
 
 
+@pytest.mark.parametrize("front, program", [("nginx", "nginx"), ("apache", "apache2")])
+def test_another_front(start, sim, front, program):
+    one = start("--front", front, OPENAI_BASE_URL=sim.base_url, CLIENT_API_KEYS=keys.CLIENT)
+    assert any(program in open(f"/proc/{pid}/cmdline").read() for pid in one.children)
+    for host in ("127.0.0.1", *(["[::1]"] if has_ipv6() else [])):
+        assert one.ask(keys.CLIENT, host).status_code == 200
+    run_directory = one.run_directory()
+    one.stop()
+    assert [pid for pid in one.children if state_of(pid) not in (None, "Z")] == []
+    assert not os.path.exists(run_directory)
+
+
 def test_settings_are_never_overwritten(start, tmp_path):
     (tmp_path / "0").mkdir()
     (tmp_path / "0" / "settings.env").write_text(f"CLIENT_API_KEYS='{keys.CLIENT}' # mine\n")

@@ -238,6 +238,7 @@ static pid_t writer_start(struct fixture *f, uint64_t seed)
     pid_t pid = fork();
     if (pid != 0)
         return pid;
+    alarm(60); /* whatever becomes of the test */
     struct cache_lmdb *mine = open_store(f, SMALL);
     if (!mine)
         _exit(1);

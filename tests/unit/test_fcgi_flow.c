@@ -232,6 +232,26 @@ static void an_answer_before_the_body_ended(void **state)
     world_end(&w);
 }
 
+static void a_request_in_place_of_the_rest_of_a_body(void **state)
+{
+    (void)state;
+    struct world w;
+    struct buf b = new_buf();
+    world_begin(&w);
+    w.on_begin = end_at_once;
+    put_head(&b, 1, KEEP, "/");
+    put(&b, FCGI_RECORD_STDIN, 1, "a part");
+    send_and_free(&w, &b);
+    assert_got(&w, "out;end 1 0;", "no");
+    w.on_begin = NULL;
+    b = new_buf();
+    put_request(&b, 1, KEEP, "/2", "taken");
+    send_and_free(&w, &b);
+    assert_log(&w, "begin /;delivered;begin /2;end;delivered;");
+    assert_string_equal(buf_text(&w.body), "taken");
+    world_end(&w);
+}
+
 static void an_answer_in_the_middle_of_the_body(void **state)
 {
     (void)state;
@@ -765,6 +785,7 @@ int main(void)
         cmocka_unit_test(a_pause_at_every_piece_loses_nothing),
         cmocka_unit_test(leaving_is_seen_while_paused),
         cmocka_unit_test(an_answer_before_the_body_ended),
+        cmocka_unit_test(a_request_in_place_of_the_rest_of_a_body),
         cmocka_unit_test(an_answer_in_the_middle_of_the_body),
         cmocka_unit_test(an_answer_while_paused_reads_on),
         cmocka_unit_test(answers_of_every_size_arrive_whole),

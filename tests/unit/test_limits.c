@@ -6,6 +6,7 @@
 #include "limits_world.h"
 #include "sluice/bucket.h"
 #include "sluice/clock.h"
+#include "sluice/limits_view.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -418,6 +419,53 @@ static void noise_in_the_file_is_survived(void **state)
     }
 }
 
+/* ---- for people
+ * ---------------------------------------------------------------------------------------------- */
+
+struct rows {
+    size_t count;
+    struct limits_view_row one;
+};
+
+static void on_row(void *user, const struct limits_view_row *row)
+{
+    struct rows *rows = user;
+    rows->count++;
+    if (strcmp(row->fingerprint, w.key.fingerprint) == 0)
+        rows->one = *row;
+}
+
+static void what_is_left_is_shown_and_filled(void **state)
+{
+    (void)state;
+    static struct limits_reservation *a, *b, *c;
+    struct rows rows = {0};
+    world_configure(&w, WORLD_ENV("RATE_LIMIT__OVERRIDES={\"one\": {\"requests_per_minute\": 5, "
+                                  "\"concurrent_requests\": 3}}"));
+    world_open(&w);
+    assert_int_equal(admit(1000, &a), LIMITS_ADMITTED);
+    assert_int_equal(admit(2000, &b), LIMITS_ADMITTED);
+    assert_int_equal(world_admit(&w, &w.other, 1, &c).d.verdict, LIMITS_ADMITTED);
+    limits_learn(w.limits, &w.key, 77);
+    assert_true(limits_view_list(&w.config, on_row, &rows, &w.message));
+    assert_int_equal(rows.count, 2);
+    assert_int_equal(rows.one.requests.limit, 5);
+    assert_int_equal(rows.one.requests.remaining, 3);
+    assert_in_range(rows.one.tokens.remaining, 97000, 97010);
+    assert_int_equal(rows.one.concurrent, 2);
+    assert_int_equal(rows.one.concurrent_limit, 3);
+    assert_int_equal(rows.one.learned_output, 77);
+    assert_true(limits_view_reset(&w.config, w.key.fingerprint, &w.message));
+    assert_true(limits_view_list(&w.config, on_row, &rows, &w.message));
+    assert_int_equal(rows.one.requests.remaining, 5);
+    assert_int_equal(rows.one.tokens.remaining, 100000);
+    assert_int_equal(rows.one.concurrent, 2);
+    assert_false(limits_view_reset(&w.config, "0123456789ab", &w.message));
+    assert_non_null(strstr(buf_text(&w.message), "0123456789ab has been seen"));
+    assert_false(limits_view_is_fingerprint("0123456789a"));
+    assert_false(limits_view_is_fingerprint("0123456789AB"));
+}
+
 /* ---- the table by itself, with a clock of the test's
  * ---------------------------------------------------------- */
 
@@ -538,6 +586,7 @@ int main(int argc, char **argv)
         TEST(killed_in_the_middle_again_and_again),
         TEST(a_damaged_file_is_replaced_with_a_warning),
         TEST(noise_in_the_file_is_survived),
+        TEST(what_is_left_is_shown_and_filled),
         TEST(places_are_given_up_and_shared),
         TEST(the_clock_goes_on_over_a_restart_of_the_machine),
         TEST(members_are_bounded),

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static char the_dir[64];
@@ -67,6 +68,27 @@ static void a_line_tells_when_what_and_who(void **state)
     assert_string_equal(member(line, "message"), "said \"hello\n\" 2 times");
     assert_int_equal(json_integer_value(json_object_get(line, "pid")), getpid());
     json_decref(line);
+}
+
+static void a_child_process_tells_its_own_pid(void **state)
+{
+    (void)state;
+    json_t *lines[3];
+    assert_true(log_open(the_path, LOG_LEVEL_INFO));
+    log_message(LOG_LEVEL_INFO, "parent", "1");
+    pid_t pid = fork();
+    if (pid == 0) {
+        log_message(LOG_LEVEL_INFO, "child", "2");
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    log_message(LOG_LEVEL_INFO, "parent", "3");
+    const pid_t expected[] = {getpid(), pid, getpid()};
+    assert_int_equal(read_lines(the_path, lines, 3), 3);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(json_integer_value(json_object_get(lines[i], "pid")), expected[i]);
+        json_decref(lines[i]);
+    }
 }
 
 static void the_file_is_private(void **state)
@@ -202,6 +224,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         LOG_TEST(a_line_tells_when_what_and_who),
+        LOG_TEST(a_child_process_tells_its_own_pid),
         LOG_TEST(the_file_is_private),
         LOG_TEST(levels_below_are_dropped),
         LOG_TEST(a_line_that_is_too_long_stays_valid),

@@ -17,6 +17,33 @@ bool cors_handle(struct exchange *x)
     return is_preflight;
 }
 
+bool metrics_answer(struct exchange *x, struct slice path)
+{
+    x->answered = slice_equals_text(path, "/metrics");
+    if (x->answered)
+        snprintf(went, sizeof went, "metrics");
+    return x->answered;
+}
+
+bool status_answer(struct exchange *x, struct slice path)
+{
+    (void)x;
+    (void)path;
+    return false;
+}
+
+void answer_error_id(struct exchange *x, enum exchange_end end, enum openai_error_id id)
+{
+    struct openai_error error = {.id = id, .args = {x->http.method, x->http.path}};
+    answer_error(x, end, &error);
+}
+
+bool services_redis_is_connected(const struct proxy *p)
+{
+    (void)p;
+    return false;
+}
+
 void authenticate_request(struct exchange *x)
 {
     assert_false(x->answered);
@@ -70,10 +97,19 @@ static void paths(void **state)
         {"", "http://host/v1/models", "api /models"},
         {"", "/health", "health"},
         {"", "/health?x", "health"},
+        {"", "/health/ready", "health"},
+        {"", "/health/live", "health"},
         /* with a prefix */
         {"/ai", "/ai/v1/models", "api /models"},
         {"/ai", "/ai/health", "health"},
         {"/ai", "/health", "health"},
+        {"/ai", "/ai/health/ready", "health"},
+        {"", "/metrics", "metrics"},
+        {"/ai", "/metrics?x", "metrics"},
+        {"/ai", "/ai/metrics", "metrics"},
+        {"/ai", "/air/metrics", "error unknown_url"},
+        {"", "/metrics/", "error unknown_url"},
+        {"", "/v1/metrics", "api /metrics"},
         {"/ai", "/v1/models", "error unknown_url"},
         {"/ai", "/air/v1/models", "error unknown_url"},
         {"/ai", "/ai", "error unknown_url"},

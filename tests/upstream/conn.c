@@ -182,9 +182,8 @@ static void body_begin(struct conn *c)
         buf_reserve(&r->body, c->body_left < BODY_RESERVE_MAX ? c->body_left : BODY_RESERVE_MAX);
     }
     c->read_pace_us = c->control ? 0 : endpoints_read_pace(c);
-    if (c->read_pace_us) {
-        bufferevent_set_max_single_read(c->bev, LARGE_BODY);
-    } else if (r->chunked || c->body_left > LARGE_BODY) {
+    c->rested_at = 0;
+    if (r->chunked || c->body_left > LARGE_BODY) {
         bufferevent_set_max_single_read(c->bev, LARGE_READ);
     }
     if (r->expect && evbuffer_get_length(bufferevent_get_input(c->bev)) == 0) {
@@ -341,10 +340,12 @@ static void conn_leave(struct conn *c)
     }
 }
 
-/* read-pace: after each read of a body the socket rests for a while. */
+/* read-pace: after each 64 KiB of a body the socket rests for a while. */
 static void read_rest(struct conn *c)
 {
-    if (c->read_pace_us && c->state != CONN_READ_HEAD && c->state != CONN_REPLY) {
+    bool in_body = c->read_pace_us && c->state != CONN_READ_HEAD && c->state != CONN_REPLY;
+    if (in_body && c->request->body_bytes - c->rested_at >= LARGE_BODY) {
+        c->rested_at = c->request->body_bytes;
         bufferevent_disable(c->bev, EV_READ);
         conn_arm(c, c->read_pace_us);
     }

@@ -27,7 +27,8 @@ struct conn {
     evutil_socket_t fd;
     enum conn_state state;
     uint64_t body_left;
-    int64_t read_pace_us; /* between reads of this request's body */
+    int64_t read_pace_us; /* between 64 KiB and the next of this request's body */
+    uint64_t rested_at;
     struct request *request;
     json_t *json; /* the body, when it is JSON */
     struct directive dir;

@@ -33,6 +33,7 @@ static const struct key keys[] = {
     KEY("hang", KIND_HANG, hang),
     KEY("cut", KIND_INT, cut),
     KEY("cut-event", KIND_INT, cut_event),
+    KEY("drop", KIND_INT, drop),
     KEY("rst", KIND_INT, rst),
     KEY("split", KIND_INT, split),
     KEY("badjson", KIND_INT, badjson),

@@ -28,7 +28,7 @@ struct directive {
     int64_t bigevent;
     int64_t fail_times;
     int64_t seed;
-    int64_t rst, badjson, garbage, endless_header, gzip, nodone, ts, comment, crlf;
+    int64_t drop, rst, badjson, garbage, endless_header, gzip, nodone, ts, comment, crlf;
     double prob;
     char code[DIRECTIVE_TEXT];
     char type[DIRECTIVE_TEXT];

@@ -158,6 +158,11 @@ static bool step_head(struct conn *c)
         r->phase = REPLY_HUNG;
         return false;
     }
+    if (c->dir.drop) {
+        r->cut = true;
+        r->phase = REPLY_DRAIN;
+        return true;
+    }
     if (c->dir.garbage) {
         faults_send_garbage(c);
         r->cut = true;

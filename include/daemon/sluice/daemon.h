@@ -1,7 +1,7 @@
 /*
  * The processes: a supervisor and its workers, or one process that does it all (WORKERS=0).
  *
- * Signals of the supervisor: TERM and INT drain (a second one ends at once); HUP reloads the configuration; USR1
+ * Signals of the supervisor: TERM, INT and QUIT drain (a second one ends at once); HUP reloads the configuration; USR1
  * opens the log file again; USR2 runs the program's file again, in the same process, as an upgrade. A worker takes
  * TERM, INT and USR1 alike, and QUIT to retire: it hands its idle connections over, finishes its requests without a
  * time limit, and ends.
@@ -14,6 +14,7 @@
 #include "sluice/keys.h"
 #include "sluice/pool.h"
 
+#include <signal.h>
 #include <sys/types.h>
 
 /* Exit statuses of the program. */
@@ -82,8 +83,9 @@ pid_t upgrade_probe(const struct daemon *d);
 /* Runs the file. Returns only where that failed, with errno. */
 void upgrade_execute(const struct daemon *d, const pid_t *workers, size_t count);
 
-/* Serves until told to end; gives the exit status. */
-int worker_run(const struct daemon *d);
+/* Serves until told to end; gives the exit status. blocked: the signals to be blocked once the worker can take its own;
+ * NULL: as they are. */
+int worker_run(const struct daemon *d, const sigset_t *blocked);
 
 /* Starts the workers, and others in place of those that die, until told to end; gives the exit status. upgrade tells
  * of an upgrade's former workers. */

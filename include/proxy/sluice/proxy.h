@@ -9,6 +9,7 @@
 #include "sluice/config.h"
 #include "sluice/handover.h"
 #include "sluice/keys.h"
+#include "sluice/metrics.h"
 #include "sluice/pool.h"
 
 #include <event2/event.h>
@@ -18,6 +19,9 @@ struct proxy;
 /* max_requests: how many may be under way at once; the next is answered 503. NULL without memory or descriptors. */
 struct proxy *proxy_new(struct event_base *base, int listen_fd, const struct config *config,
                         const struct keys *keys, struct pool_shared *health, size_t max_requests);
+
+/* What happens is counted there from now on, and shown at /metrics. Lent, until proxy_free(). False without memory. */
+__attribute__((warn_unused_result)) bool proxy_use_metrics(struct proxy *p, struct metrics *metrics);
 
 /* How a proxy ends. */
 enum proxy_drain_mode {

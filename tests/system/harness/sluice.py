@@ -13,6 +13,10 @@ SANITIZED = bool(os.environ.get("SLUICE_ASAN"))
 """Whether the binary is slow and large because it watches itself."""
 
 
+OPEN = {"RATE_LIMIT__REQUESTS_PER_MINUTE": 0, "RATE_LIMIT__TOKENS_PER_MINUTE": 0, "CACHE__ENABLED": "false"}
+"""No limits and no cache, for the tests that ask often and want each request to go upstream."""
+
+
 def sanitizer_environment(directory):
     return {
         "ASAN_OPTIONS": f"log_path={directory}/report-asan:detect_leaks=1:abort_on_error=0",
@@ -48,8 +52,7 @@ class Sluice:
         self.env_file.write_text(env_file)
         self.env_file.chmod(0o600)
         # No limits and no cache but for the tests about them: the others ask often, and want each request to go upstream.
-        values = {"STATE_DIR": directory / "state", "DRAIN_SECONDS": 2, "WORKERS": 1, "LOG_LEVEL": "debug",
-                  "RATE_LIMIT__REQUESTS_PER_MINUTE": 0, "RATE_LIMIT__TOKENS_PER_MINUTE": 0, "CACHE__ENABLED": "false"}
+        values = {"STATE_DIR": directory / "state", "DRAIN_SECONDS": 2, "WORKERS": 1, "LOG_LEVEL": "debug", **OPEN}
         values.update(settings)
         self.process = Process(
             "sluice",
@@ -110,7 +113,7 @@ class SpawnedSluice(Sluice):
         self.state = directory / "state"
         self.runtime = directory / "run"
         self.env_file = directory / "settings.env"
-        values = {"DRAIN_SECONDS": 2, "WORKERS": 1, "LOG_LEVEL": "debug", "LOG_FILE": self.log, **settings}
+        values = {"DRAIN_SECONDS": 2, "WORKERS": 1, "LOG_LEVEL": "debug", "LOG_FILE": self.log, **OPEN, **settings}
         lines = [f"{name}='{value}'" for name, value in values.items()]
         self.env_file.write_text("\n".join(lines) + "\n" + env_file)
         self.log.touch()
