@@ -85,7 +85,7 @@ static uint32_t cache_count_pieces(const struct cache_lmdb *s, uint64_t length)
 static void cache_lmdb_look(struct cache_lmdb *s)
 {
     int64_t now = clock_monotonic_us();
-    if (s->env && now - s->looked_us < CACHE_LMDB_LOOK_US)
+    if (s->looked_us > 0 && now - s->looked_us < CACHE_LMDB_LOOK_US)
         return;
     s->looked_us = now;
     if (!cache_lmdb_is_current(s) && cache_lmdb_lock(s)) {

@@ -12,7 +12,7 @@
 
 enum {
     CACHE_LMDB_READERS_MAX = 1024,
-    CACHE_LMDB_OPEN_TRIES = 100,
+    CACHE_LMDB_OPEN_TRIES = 20,
     CACHE_LMDB_OPEN_PAUSE_US = 10 * CLOCK_US_PER_MS,
     CACHE_LMDB_BOOT_SIZE = 64,
     CACHE_LMDB_PATH_MAX = 4096,
@@ -330,7 +330,7 @@ struct cache_lmdb *cache_lmdb_open(const char *state_dir, size_t max_bytes, stru
     if (!cache_lmdb_open_lock(s))
         buf_printf(error, "%s.lock: %s", s->dir, strerror(errno));
     else if (!cache_lmdb_lock_soon(s))
-        buf_printf(error, "%s.lock: held by a process that does not go on", s->dir);
+        return s; /* a process that was stopped has it: opened later, by a read or a write */
     else if (!cache_lmdb_reopen(s, notice))
         buf_printf(error, "%s", s->trouble);
     cache_lmdb_unlock(s);

@@ -31,7 +31,7 @@ struct cache_settings {
  * memory. */
 struct cache *cache_new(const struct cache_settings *settings, struct buf *message);
 
-/* Lookups that wait are not called back. */
+/* Lookups that wait are not called back. To be called before the link is freed. */
 void cache_free(struct cache **cache);
 
 /* For a reload. */

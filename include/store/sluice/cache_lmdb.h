@@ -35,7 +35,8 @@ enum cache_lmdb_result {
     CACHE_LMDB_FAILED     /* of the system, or damage: cache_lmdb_trouble() */
 };
 
-/* max_bytes: of the data file. NULL: error tells why. notice: what was moved aside, if anything was. */
+/* Waits at most a fifth of a second for another process that opens or writes; where that does not go on, the store is
+ * opened by a later call, and until then it knows nothing. max_bytes: of the data file. NULL: error tells why. notice: what was moved aside, if anything was. */
 struct cache_lmdb *cache_lmdb_open(const char *state_dir, size_t max_bytes, struct buf *notice, struct buf *error);
 void cache_lmdb_close(struct cache_lmdb **store);
 

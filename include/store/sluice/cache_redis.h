@@ -27,14 +27,18 @@ struct cache_redis_get *cache_redis_get(struct redis *link, const struct digest 
                                         cache_redis_fn *fn, void *user);
 void cache_redis_cancel(struct cache_redis_get **get);
 
-/* Nobody waits for it. *failed is counted up where it was not stored; it must outlive the link. record expires at
- * expires_us of the wall clock. */
-void cache_redis_put(struct redis *link, const struct digest *key, int64_t expires_us, struct slice record,
-                     uint64_t *failed);
-void cache_redis_remove(struct redis *link, const struct digest *key);
+/* The record expires at expires_us of the wall clock. To be cancelled with redis_command_cancel(); called back as a get
+ * is. */
+typedef void cache_redis_put_fn(void *user, enum redis_status status, const struct redis_reply *reply);
+struct redis_command *cache_redis_put(struct redis *link, const struct digest *key, int64_t expires_us,
+                                      struct slice record, cache_redis_put_fn *fn, void *user);
 
-/* Removes all entries, or those of one owner. done is called once, with the number of those removed, or -1. */
-typedef void cache_redis_cleared_fn(void *user, int64_t removed);
-void cache_redis_clear(struct redis *link, const struct cache_owner *owner, cache_redis_cleared_fn *done, void *user);
+/* Walk over all entries, for commands of an operator: the server is asked piece by piece. done is called once, with the
+ * number of entries, or -1 where Redis did not answer; possibly before the return. */
+typedef void cache_redis_walked_fn(void *user, int64_t entries);
+
+/* Removes all entries, or with an owner only its own; the number is of those removed. */
+void cache_redis_clear(struct redis *link, const struct cache_owner *owner, cache_redis_walked_fn *done, void *user);
+void cache_redis_count(struct redis *link, cache_redis_walked_fn *done, void *user);
 
 #endif
