@@ -25,6 +25,15 @@ static void requests_are_estimated(void **state)
         {"{\"n\":99999999999999999999,\"max_tokens\":-4}", ENDPOINT_FIELDS_CHAT, 1, -1, 1},
         {"{\"n\":1000,\"max_tokens\":1000000000}", ENDPOINT_FIELDS_CHAT, 1, ESTIMATE_MAX, 128},
         {"{\"model\":\"not text for the model\"}", ENDPOINT_FIELDS_MODEL, 1, 0, 1},
+        /* of two members the last counts, and only the request's own do */
+        {"{\"max_tokens\":7,\"max_tokens\":\"8\",\"n\":5,\"n\":2}", ENDPOINT_FIELDS_CHAT, 1, -1, 2},
+        {"{\"x\":{\"n\":5,\"max_tokens\":7,\"prompt\":\"12345678\"},\"m\\u0061x_tokens\":3}", ENDPOINT_FIELDS_CHAT, 1, 3, 1},
+        {"{\"max_tokens\":[7],\"n\":{\"n\":4}}", ENDPOINT_FIELDS_CHAT, 1, -1, 1},
+        {"{\"messages\":[{\"content\":[{\"text\":\"1234\"},{\"text\":\"5678\"}]},{\"n\":[1,2]},7],\"n\":2}", ENDPOINT_FIELDS_CHAT,
+         15, -1, 2},
+        {"{\"tools\":[{\"name\":\"1234\",\"parameters\":{\"enum\":[\"5678\",9]}}]}", ENDPOINT_FIELDS_CHAT, 3, -1, 1},
+        {"{\"messages\":[{\"content\":\"1234\"}]} x", ENDPOINT_FIELDS_CHAT, 0, 0, 1},
+        {"[\"1234\"]", ENDPOINT_FIELDS_CHAT, 0, 0, 1},
         {"[", ENDPOINT_FIELDS_CHAT, 0, 0, 1},
         {"", ENDPOINT_FIELDS_CHAT, 0, 0, 1},
     };
