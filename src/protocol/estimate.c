@@ -15,17 +15,24 @@ static int64_t estimate_cap(int64_t n)
     return n < 0 ? 0 : n > ESTIMATE_MAX ? ESTIMATE_MAX : n;
 }
 
-/* Bytes of the decoded string: an escape counts as what it stands for. */
+/* Bytes in UTF-8 of the escape at p; half of a surrogate pair counts as half of its four. */
+static size_t estimate_escape(const char *p)
+{
+    if (p[1] != 'u' || (p[2] == '0' && p[3] == '0' && p[4] < '8'))
+        return 1;
+    bool half = (p[2] | 0x20) == 'd' && p[3] > '7';
+    return half || (p[2] == '0' && p[3] < '8') ? 2 : 3;
+}
+
+/* Bytes of the decoded string, which was checked: an escape counts as what it stands for. */
 static size_t estimate_string(struct slice inner)
 {
     size_t bytes = 0;
-    char c[4];
     while (inner.len > 0) {
-        const char *escape = memchr(inner.ptr, '\\', inner.len);
+        const char *escape = inner.ptr[0] == '\\' ? inner.ptr : memchr(inner.ptr, '\\', inner.len);
         size_t plain = escape ? (size_t)(escape - inner.ptr) : inner.len;
-        bytes += plain;
-        inner = slice_skip(inner, plain);
-        bytes += json_scan_decode(&inner, c);
+        bytes += plain + (escape ? estimate_escape(escape) : 0);
+        inner = slice_skip(inner, plain + (escape ? (escape[1] == 'u' ? 6 : 2) : 0));
     }
     return bytes;
 }

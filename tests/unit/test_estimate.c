@@ -20,6 +20,7 @@ static void requests_are_estimated(void **state)
         {"{\"input\":[[1,2,3],[4,5]]}", ENDPOINT_FIELDS_EMBEDDINGS, 6, 0, 1},
         {"{\"input\":\"12345678\",\"max_output_tokens\":50}", ENDPOINT_FIELDS_RESPONSES, 3, 50, 1},
         {"{\"input\":\"\\u00e9\\u00e9\\u00e9\\u00e9\"}", ENDPOINT_FIELDS_EMBEDDINGS, 3, 0, 1},
+        {"{\"input\":\"\\u007f\\u0080\\u07ff\\u0800\\uffff\\uD83d\\ude00\\n\\\"a\\\\u0\"}", ENDPOINT_FIELDS_EMBEDDINGS, 6, 0, 1},
         {"{\"input\":[{\"image_url\":\"data:image/png;base64,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}]}",
          ENDPOINT_FIELDS_RESPONSES, ESTIMATE_IMAGE_TOKENS + 1, -1, 1},
         {"{\"n\":99999999999999999999,\"max_tokens\":-4}", ENDPOINT_FIELDS_CHAT, 1, -1, 1},
