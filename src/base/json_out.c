@@ -103,9 +103,27 @@ static bool json_end_member(struct buf *b, size_t len_before, bool ok)
     return ok;
 }
 
+/* ,"name":"value" in one piece, where the value needs no escapes. */
+static bool json_put_plain_member(struct buf *b, const char *name, struct slice value)
+{
+    size_t n = strlen(name), comma = b->len > 0 && !strchr("{[", buf_data(b)[b->len - 1]);
+    char *to = buf_reserve(b, comma + n + value.len + 5);
+    if (!to)
+        return false;
+    memcpy(to, comma ? ",\"" : "\"", 1 + comma);
+    memcpy(to += 1 + comma, name, n);
+    memcpy(to += n, "\":\"", 3);
+    memcpy(to += 3, value.ptr, value.len);
+    to[value.len] = '"';
+    buf_commit(b, comma + n + value.len + 5);
+    return true;
+}
+
 bool json_put_member_string(struct buf *b, const char *name, struct slice value)
 {
     size_t before = b->len;
+    if (value.len > 0 && json_plain_length((const unsigned char *)value.ptr, value.len) == value.len)
+        return json_put_plain_member(b, name, value);
     return json_end_member(b, before, json_put_name(b, name) && json_put_string(b, value));
 }
 

@@ -47,11 +47,8 @@ static inline bool json_scan_in_object(const struct json_scan *s)
 
 static int json_hex_digit(char c)
 {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    unsigned digit = (unsigned char)c - '0', letter = ((unsigned char)c | 0x20u) - 'a';
+    return digit < 10 ? (int)digit : letter < 6 ? (int)letter + 10 : -1;
 }
 
 /* Four hex digits at p; -1 where they are not. */
@@ -85,6 +82,23 @@ static long json_unicode(const char *p, const char *end, size_t *len)
     return 0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00);
 }
 
+static bool json_is_escape(char c)
+{
+    switch (c) {
+    case '"':
+    case '\\':
+    case '/':
+    case 'b':
+    case 'f':
+    case 'n':
+    case 'r':
+    case 't':
+        return true;
+    default:
+        return false;
+    }
+}
+
 /* Moves behind the escape at s->at. */
 static bool json_scan_escape(struct json_scan *s)
 {
@@ -95,7 +109,7 @@ static bool json_scan_escape(struct json_scan *s)
     char c = s->at[1];
     s->at += 2;
     if (c != 'u')
-        return c && strchr("\"\\/bfnrt", c);
+        return json_is_escape(c);
     if (json_unicode(s->at, s->end, &len) < 0)
         return false;
     s->at += len;
@@ -155,13 +169,12 @@ static bool json_scan_string(struct json_scan *s, struct slice *token)
 static size_t json_decode_escape(struct slice *text, char out[4])
 {
     static const char letters[] = "\"\\/bfnrt", meanings[] = "\"\\/\b\f\n\r\t";
-    const char *found = strchr(letters, text->ptr[1]);
-    size_t len;
-    if (found) {
-        out[0] = meanings[found - letters];
+    if (text->ptr[1] != 'u') {
+        out[0] = meanings[strchr(letters, text->ptr[1]) - letters];
         *text = slice_skip(*text, 2);
         return 1;
     }
+    size_t len;
     long c = json_unicode(text->ptr + 2, text->ptr + text->len, &len);
     *text = slice_skip(*text, 2 + len);
     return utf8_put(out, (unsigned long)c);
@@ -196,6 +209,8 @@ static int json_bytes_next(struct json_bytes *b)
 
 bool json_scan_text_is(struct slice inner, const char *text)
 {
+    if (inner.len > 0 && inner.ptr[0] != text[0] && inner.ptr[0] != '\\')
+        return false; /* most of the time */
     if (inner.len == 0 || !memchr(inner.ptr, '\\', inner.len))
         return slice_equals_text(inner, text);
     struct json_bytes bytes = {.rest = inner};

@@ -359,26 +359,20 @@ static bool request_read_value(struct json_scan *s, struct request_value *out)
     return true;
 }
 
-/* The first letter decides most of the time. */
-static bool request_is_named(struct slice name, const char *wanted)
-{
-    return name.len > 0 && (name.ptr[0] == wanted[0] || name.ptr[0] == '\\') && json_scan_text_is(name, wanted);
-}
-
 /* Of two members with one name the last counts, as it does upstream. */
 static void request_note(struct request_body *body, const struct request_shape *shape, struct slice name,
                          const struct request_value *value)
 {
-    if (request_is_named(name, "model"))
+    if (json_scan_text_is(name, "model"))
         body->model = value->value;
-    if (request_is_named(name, "stream"))
+    if (json_scan_text_is(name, "stream"))
         body->stream = value->value;
-    if (request_is_named(name, "stream_options"))
+    if (json_scan_text_is(name, "stream_options"))
         body->stream_options = value->value;
-    if (shape->required && request_is_named(name, shape->required))
+    if (shape->required && json_scan_text_is(name, shape->required))
         body->required = *value;
     for (size_t i = 0; shape->rules && shape->rules[i].name; i++)
-        if (request_is_named(name, shape->rules[i].name))
+        if (json_scan_text_is(name, shape->rules[i].name))
             body->ruled[i] = value->value;
 }
 

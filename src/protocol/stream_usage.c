@@ -23,13 +23,13 @@ static struct slice stream_usage_tail(struct slice text, const char *part_end)
     return slice_skip(text, (size_t)(part_end - text.ptr));
 }
 
-/* Puts "name":value in front of an object's members. */
+/* Puts "name":value in front of an object's members. object begins with its bracket, whatever follows it. */
 static bool stream_usage_insert(struct buf *out, struct slice text, struct slice object, const char *member,
                                 const char *member_comma)
 {
-    struct slice inside = slice_trim(slice_take(slice_skip(object, 1), object.len - 2));
+    struct slice inside = slice_trim(slice_skip(object, 1));
     const char *at = object.ptr + 1;
-    return stream_usage_put(out, stream_usage_head(text, at), inside.len ? member_comma : member,
+    return stream_usage_put(out, stream_usage_head(text, at), inside.ptr[0] == '}' ? member : member_comma,
                             stream_usage_tail(text, at));
 }
 
@@ -39,13 +39,29 @@ static bool stream_usage_replace(struct buf *out, struct slice text, struct slic
                             stream_usage_tail(text, part.ptr + part.len));
 }
 
+/* The member of a body that may be large: it is read once. False: the body is no JSON object. */
+static bool stream_usage_find_options(struct slice body, struct json_value *options)
+{
+    struct json_items items;
+    struct json_value value;
+    struct slice name;
+    *options = (struct json_value){JSON_KIND_ERROR, {NULL, 0}};
+    if (body.len == 0 || body.ptr[0] != '{' || !json_items_begin(&items, (struct json_value){JSON_KIND_OBJECT, body}))
+        return false;
+    while (json_items_next(&items, &name, &value))
+        if (json_scan_text_is(name, "stream_options"))
+            *options = value;
+    return !items.failed && json_scan_next(&items.scan, &name) == JSON_KIND_DONE;
+}
+
 bool stream_usage_ask(struct slice body, struct buf *out)
 {
-    struct json_value object, options, include;
-    if (!json_value_read(body, &object) || object.kind != JSON_KIND_OBJECT)
+    struct json_value options, include;
+    struct slice object = slice_trim(body);
+    if (!stream_usage_find_options(object, &options))
         return false;
-    if (!json_value_find(object, "stream_options", &options))
-        return stream_usage_insert(out, body, object.raw, "\"stream_options\":{\"include_usage\":true}",
+    if (options.kind == JSON_KIND_ERROR)
+        return stream_usage_insert(out, body, object, "\"stream_options\":{\"include_usage\":true}",
                                    "\"stream_options\":{\"include_usage\":true},");
     if (options.kind == JSON_KIND_NULL)
         return stream_usage_replace(out, body, options.raw, "{\"include_usage\":true}");
