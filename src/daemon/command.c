@@ -87,6 +87,7 @@ bool command_write_help(struct buf *b)
                   "       sluice --check-config | --print-config [--env-file FILE]\n"
                   "       sluice doctor URL [...]\n"
                   "       sluice limits [--reset FINGERPRINT]\n"
+                  "       sluice cache stats | sluice cache clear [--key FINGERPRINT]\n"
                   "       sluice --help | --version\n"
                   "\n"
                   "An OpenAI API proxy that runs as a FastCGI application behind lighttpd, nginx or Apache.\n"
@@ -97,6 +98,7 @@ bool command_write_help(struct buf *b)
                   "  --print-config    show the effective values, secrets as fingerprints\n"
                   "  doctor URL        ask a running installation what is wrong with it; see sluice doctor --help\n"
                   "  limits            show what each key has left of its limits, or fill its buckets\n"
+                  "  cache             show what the cache holds, or make it empty\n"
                   "\n"
                   "Options come from the environment, then from .env in the working directory:\n"
                   "\n") &&

@@ -1,4 +1,5 @@
 /* sluice(8): reads the command line and the configuration, then serves or answers. */
+#include "cache_command.h"
 #include "command.h"
 #include "limits_command.h"
 
@@ -134,6 +135,8 @@ int main(int argc, char **argv)
     struct command command;
     if (argc > 1 && strcmp(argv[1], "doctor") == 0)
         return doctor_main(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "cache") == 0)
+        return cache_command_main(argc - 1, argv + 1);
     if (argc > 1 && strcmp(argv[1], "limits") == 0)
         return limits_command_main(argc - 1, argv + 1);
     command_parse(&command, argc, argv);
