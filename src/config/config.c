@@ -148,9 +148,6 @@ static void config_parse_setting(struct config_loader *l, size_t index)
     v.origin = origin;
     if (!option_set_value(&v))
         s->failed = true;
-    else if (!o->in_force)
-        config_report_add(l->report, CONFIG_WARNING, o->name,
-                          "accepted, but this version does not act on it yet (%s)", origin);
 }
 
 static bool config_option_failed(const struct config_loader *l, const char *name)

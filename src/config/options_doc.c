@@ -8,8 +8,6 @@
 
 enum { OPTIONS_HELP_WIDTH = 80, OPTIONS_ENV_WIDTH = 100 };
 
-static const char options_not_yet[] = "Accepted, but this version does not act on it yet.";
-
 static bool options_put_seconds(struct buf *b, int64_t us)
 {
     double seconds = (double)us / CLOCK_US_PER_SECOND;
@@ -148,8 +146,6 @@ static bool options_put_meaning(struct buf *b, const struct option *o)
     bool ok = buf_append_text(b, o->prose);
     if (ok && plain)
         ok = buf_append_text(b, " Allowed: ") && options_put_allowed(b, o) && buf_append_char(b, '.');
-    if (ok && !o->in_force)
-        ok = buf_append_char(b, ' ') && buf_append_text(b, options_not_yet);
     return ok;
 }
 

@@ -516,18 +516,6 @@ static void debug_beats_the_level(void **state)
     unload(&l);
 }
 
-static void options_not_in_force_warn_when_set(void **state)
-{
-    (void)state;
-    struct loaded l;
-    load(&l, ENV(KEYS, "CACHE__ENABLED=false", "CACHE__TTL_SECONDS="));
-    assert_true(l.ok);
-    assert_int_equal(l.report.warnings, 1);
-    assert_says(&l,
-                "warning: CACHE__ENABLED: accepted, but this version does not act on it yet (environment)");
-    unload(&l);
-}
-
 static void unknown_names_in_the_environment(void **state)
 {
     (void)state;
@@ -854,7 +842,6 @@ int main(void)
         cmocka_unit_test(a_failed_key_is_not_reported_as_missing),
         cmocka_unit_test(a_client_key_should_not_be_an_openai_key),
         cmocka_unit_test(debug_beats_the_level),
-        cmocka_unit_test(options_not_in_force_warn_when_set),
         cmocka_unit_test(unknown_names_in_the_environment),
         cmocka_unit_test(every_mistake_is_reported_at_once),
         cmocka_unit_test(a_report_keeps_only_so_many),

@@ -126,7 +126,6 @@ struct config {
     bool allow_admin_api;
     struct config_list cors_allow_origins;
 
-    /* Accepted, checked and printed, but nothing acts on them yet. */
     int64_t rate_limit_requests_per_minute;
     int64_t rate_limit_tokens_per_minute;
     int64_t rate_limit_concurrent_requests;

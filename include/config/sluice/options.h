@@ -55,7 +55,6 @@ struct option {
     bool user_info;             /* URL: may hold a user name and a password */
     bool secret;                /* never shown, neither in messages nor by --print-config */
     bool reloadable;            /* a reload (SIGHUP) takes a new value; otherwise a restart does */
-    bool in_force;              /* false: accepted and checked, but nothing acts on it yet */
     bool essential;             /* stands uncommented in .env.example */
     const char *prose;          /* one or two sentences, ending in a full stop */
 };
