@@ -303,7 +303,7 @@ static void what_killed_processes_held_comes_back(void **state)
             limits_cancel(&r[0]);
     }
     assert_int_equal(limits_stats(w.limits)->reclaimed, 40);
-    assert_true(clock_boot_us() - started < 1300000);
+    assert_true(clock_boot_us() - started < 2000000); /* a lease, and what a busy machine takes */
     limits_look(w.limits, &w.key, &d);
     assert_in_range(d.tokens.remaining, before + 800 > 1000 ? 1000 : before + 800, 1000);
     for (int i = 0; i < 40; i++)
