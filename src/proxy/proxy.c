@@ -69,6 +69,7 @@ static void proxy_start(struct exchange *x)
     if (fcgi_request_head_was_too_large(x->fcgi))
         result = HTTP_REQUEST_HEADERS_TOO_LARGE;
     x->request_id = proxy_request_id(x);
+    trace_headers(x);
     if (!x->request_id)
         answer_error_id(x, EXCHANGE_FAILED, OPENAI_ERROR_INTERNAL);
     else if (result != HTTP_REQUEST_OK)
