@@ -23,6 +23,7 @@ bool cache_items_prepare(struct exchange *x, const struct digest *place)
         return false;
     }
     x->caching->items = items;
+    items->missing = items->request.count; /* until it is looked up, which no-cache forbids */
     for (size_t i = 0; i < items->request.count; i++) {
         items->items[i].exchange = x;
         buf_init(&items->items[i].bytes, (size_t)x->proxy->config->cache_max_entry_bytes);
@@ -80,6 +81,14 @@ static bool cache_items_reduce(struct exchange *x)
     return ok;
 }
 
+/* All are asked for: none may keep its place when the answer is taken apart. */
+static void cache_items_forget(struct caching_items *items)
+{
+    items->missing = items->request.count;
+    for (size_t i = 0; i < items->request.count; i++)
+        items->items[i].found = (struct embedding){0};
+}
+
 static void cache_items_all_known(struct exchange *x)
 {
     struct caching_items *items = x->caching->items;
@@ -90,8 +99,9 @@ static void cache_items_all_known(struct exchange *x)
         cache_items_give(x);
         return;
     }
+    x->sent_body = NULL; /* of an earlier look */
     if (items->missing < items->request.count && !cache_items_reduce(x))
-        items->missing = items->request.count;
+        cache_items_forget(items);
     cache_miss(x);
 }
 
