@@ -13,7 +13,7 @@
 
 #include <stdio.h>
 
-enum { ADMIT_NUMBER_SIZE = 24 };
+enum { ADMIT_NUMBER_SIZE = 24, ADMIT_FIRST_OUTPUT = 128 };
 
 /* ---- before -------------------------------------------------------------------------------------------------- */
 
@@ -33,6 +33,15 @@ static void admit_ask_for_usage(struct exchange *x)
     }
 }
 
+static int64_t admit_learned_output(struct exchange *x)
+{
+    int64_t learned = limits_learned_output(x->proxy->limits, x->key);
+    if (learned > 0)
+        return learned;
+    /* Nothing was ever learned on this machine: a burst of first requests must not pass for nothing. */
+    return x->estimated_input > ADMIT_FIRST_OUTPUT ? x->estimated_input : ADMIT_FIRST_OUTPUT;
+}
+
 /* Only what is held can be looked into. A request that does not say how much it may generate is taken for one of its
  * key's recent ones. */
 static void admit_estimate(struct exchange *x)
@@ -40,9 +49,9 @@ static void admit_estimate(struct exchange *x)
     if (x->body_mode != EXCHANGE_BODY_HELD)
         return;
     struct estimate e = estimate_request(buf_slice(&x->body), x->endpoint->fields);
-    if (e.output_tokens < 0)
-        e.output_tokens = limits_learned_output(x->proxy->limits, x->key) * e.choices;
     x->estimated_input = e.input_tokens;
+    if (e.output_tokens < 0)
+        e.output_tokens = admit_learned_output(x) * e.choices;
     x->estimated_tokens = e.input_tokens + e.output_tokens;
 }
 
