@@ -21,6 +21,7 @@ enum {
     CACHE_LMDB_CLEAR_MAX = 64,           /* entries that one clear removes */
     CACHE_LMDB_CLEAR_LOOK_MAX = 4096,    /* and looks at */
     CACHE_LMDB_STUCK_MAX = 8,
+    CACHE_LMDB_CHECK_WRITES = 128, /* a reader that was killed holds old pages until it is noticed */
     CACHE_LMDB_SLACK_PAGES = 1024,
     CACHE_LMDB_LOOK_US = CLOCK_US_PER_SECOND,
     CACHE_LMDB_ENTRY_PAGES = 16 /* that a write may take beside the record's own */
@@ -457,6 +458,9 @@ static int cache_only_remove(struct cache_lmdb *s, size_t record)
 static enum cache_lmdb_result cache_put_locked(struct cache_lmdb *s, struct cache_lmdb_new *n)
 {
     bool removed = false;
+    int dead;
+    if (++s->writes % CACHE_LMDB_CHECK_WRITES == 0)
+        mdb_reader_check(s->env, &dead);
     int rc = cache_put_once(s, n, &removed);
     if (rc == MDB_MAP_FULL) {
         rc = cache_only_remove(s, n->record.len);

@@ -2,9 +2,11 @@
 #include "cache_lmdb_file.h"
 
 #include "sluice/clock.h"
+#include "sluice/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -101,10 +103,11 @@ static bool cache_lmdb_is_of_this_boot(const struct cache_lmdb *s)
     return cache_lmdb_path(s, "/boot", path) && cache_lmdb_read_text(path, then) && strcmp(now, then) == 0;
 }
 
+/* Once, as a process may be killed at any moment, and half a boot is another boot. */
 static bool cache_lmdb_note_boot(const struct cache_lmdb *s)
 {
     char path[CACHE_LMDB_PATH_MAX], now[CACHE_LMDB_BOOT_SIZE];
-    if (!cache_lmdb_this_boot(now))
+    if (cache_lmdb_is_of_this_boot(s) || !cache_lmdb_this_boot(now))
         return true;
     int fd = cache_lmdb_path(s, "/boot", path) ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600) : -1;
     if (fd < 0)
@@ -127,17 +130,32 @@ static void cache_lmdb_remove_folder(const struct cache_lmdb *s, const char *suf
         rmdir(path);
 }
 
+/* While the store is opened the caller tells what was done; later it goes to the log. */
+static void cache_lmdb_tell(struct buf *notice, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void cache_lmdb_tell(struct buf *notice, const char *format, ...)
+{
+    char text[CACHE_LMDB_PATH_MAX];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    if (notice)
+        buf_append_text(notice, text);
+    else
+        log_message(LOG_LEVEL_WARNING, "cache_rebuilt", "%s", text);
+}
+
 static void cache_lmdb_move_aside(struct cache_lmdb *s, const char *why, struct buf *notice)
 {
     char bad[CACHE_LMDB_PATH_MAX];
     cache_lmdb_remove_folder(s, ".bad");
-    if (!cache_lmdb_path(s, ".bad", bad) || rename(s->dir, bad) != 0) {
-        cache_lmdb_remove_folder(s, "");
-        if (notice)
-            buf_printf(notice, "the cache in %s was removed and begun anew: %s", s->dir, why);
-    } else if (notice) {
-        buf_printf(notice, "the cache in %s was moved to %s and begun anew: %s", s->dir, bad, why);
+    if (cache_lmdb_path(s, ".bad", bad) && rename(s->dir, bad) == 0) {
+        cache_lmdb_tell(notice, "the cache in %s was moved to %s and begun anew: %s", s->dir, bad, why);
+        return;
     }
+    cache_lmdb_remove_folder(s, "");
+    cache_lmdb_tell(notice, "the cache in %s was removed and begun anew: %s", s->dir, why);
 }
 
 /* Decides by the files alone. */

@@ -42,6 +42,7 @@ struct cache_lmdb {
     ino_t inode;
     int64_t looked_us; /* when it was last seen that this is still the one */
     bool damaged;      /* to be moved aside by the next write */
+    unsigned writes;
     unsigned stuck;    /* writes in a row for which nothing could be removed */
     struct digest clear_from; /* where a clear by owner goes on */
     bool clearing;

@@ -148,7 +148,9 @@ static void at_its_bound_under_load_and_kills(void **state)
     assert_true(stats.file_bytes <= max);
     assert_int_equal(s->failed, 0);
     assert_int_equal(r.wrong, 0);
-    assert_true(r.hits > 0 && stats.stored > 0);
+    assert_true(r.hits > 0);
+    /* The store is the one that was begun first: a killed writer may at most have been counted by one of the two. */
+    assert_in_range(stats.stored, s->stored, s->stored + kills + WRITERS);
     cache_lmdb_close(&store);
     buf_free(&out);
     world_close(&w);
