@@ -1,4 +1,5 @@
-"""Fixtures: `stack` is one running stack for all tests of a worker; `make_stack` starts another one for a test."""
+"""Fixtures: `stack` is one running stack for all tests of a worker; `make_stack` starts another one for a test. `cached` and
+`make_cached` are the same with a cache, once for each store."""
 
 import os
 import sys
@@ -8,7 +9,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from harness.stack import Stack  # noqa: E402  (after the path)
+from harness.caching import STORES, CachingStack  # noqa: E402  (after the path)
+from harness.redis import AVAILABLE as REDIS_AVAILABLE  # noqa: E402
+from harness.stack import Stack  # noqa: E402
 
 CHOSEN_FRONTS = os.environ.get("SLUICE_FRONTS", "lighttpd").split(",")
 
@@ -39,6 +42,38 @@ def make_stack(front):
 
     def make(**settings):
         stacks.append(Stack(front, **settings))
+        return stacks[-1]
+
+    yield make
+    for made in stacks:
+        made.stop()
+
+
+@pytest.fixture(scope="session", params=STORES)
+def running_cache(request, tmp_path_factory):
+    if request.param == "redis" and not REDIS_AVAILABLE:
+        pytest.skip("no redis-server")
+    stack = CachingStack(request.param, tmp_path_factory.mktemp("redis"))
+    yield stack
+    stack.stop()
+
+
+@pytest.fixture
+def cached(running_cache):
+    """The running stack, whose simulator has forgotten the test before. (The cache has not: each test asks anew.)"""
+    running_cache.sim.reset()
+    return running_cache
+
+
+@pytest.fixture(params=STORES)
+def make_cached(request, tmp_path):
+    """Starts a stack with settings of its own, and a cache."""
+    if request.param == "redis" and not REDIS_AVAILABLE:
+        pytest.skip("no redis-server")
+    stacks = []
+
+    def make(**settings):
+        stacks.append(CachingStack(request.param, tmp_path, **settings))
         return stacks[-1]
 
     yield make

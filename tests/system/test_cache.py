@@ -9,41 +9,8 @@ import openai
 import pytest
 
 from harness import keys
-from harness.caching import STORES, CachingStack, ask, embeddings, fixed, result, results, unique, upstream
+from harness.caching import ask, embeddings, fixed, result, results, unique, upstream
 from harness.errors import error_of
-from harness.redis import AVAILABLE
-
-
-@pytest.fixture(scope="session", params=STORES)
-def running_cache(request, tmp_path_factory):
-    if request.param == "redis" and not AVAILABLE:
-        pytest.skip("no redis-server")
-    stack = CachingStack(request.param, tmp_path_factory.mktemp("redis"))
-    yield stack
-    stack.stop()
-
-
-@pytest.fixture
-def cached(running_cache):
-    """The running stack, whose simulator has forgotten the test before. (The cache has not: each test asks anew.)"""
-    running_cache.sim.reset()
-    return running_cache
-
-
-@pytest.fixture(params=STORES)
-def make_cached(request, tmp_path):
-    """Starts a stack with settings of its own."""
-    if request.param == "redis" and not AVAILABLE:
-        pytest.skip("no redis-server")
-    stacks = []
-
-    def make(**settings):
-        stacks.append(CachingStack(request.param, tmp_path, **settings))
-        return stacks[-1]
-
-    yield make
-    for made in stacks:
-        made.stop()
 
 
 # ---- what is kept -----------------------------------------------------------------------------------------------

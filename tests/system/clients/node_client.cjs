@@ -19,6 +19,7 @@ async function* ask(call, parameters) {
   try {
     const answer = await resource[names.at(-1)](...parameters);
     if (parameters.some((one) => one.stream === true)) yield* answer;
+    else if (answer.finalChatCompletion) yield await answer.finalChatCompletion(); // of the helper for streams
     else yield answer;
   } catch (error) {
     yield { raised: error.constructor.name, message: error.message, status: error.status };
