@@ -16,19 +16,26 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { LOG_LINE_MAX = LOG_SINK_REST_MAX, LOG_TAIL_ROOM = 8, LOG_MESSAGE_MAX = 2048, LOG_REPORT_MAX = 256 };
+enum { LOG_LINE_MAX = 16 * 1024, LOG_TAIL_ROOM = 8, LOG_MESSAGE_MAX = 2048, LOG_REPORT_MAX = 256,
+       LOG_WAITING_MAX = 48 * 1024 };
 
 static struct {
     struct log_sink sink;
     enum log_level level;
     char *path;
     struct buf line;
+    enum log_level line_level;
     struct log_counts counts;
+    struct buf waiting; /* whole lines, */
+    uint64_t waiting_lines;
+    void (*wake)(void *arg);
+    void *wake_arg;
     pid_t pid; /* 0: not known */
     bool forgets_pid;
     uint64_t unreported; /* lines dropped that the log does not tell of yet */
 } the_log = {.sink = {.fd = STDERR_FILENO, .rest.max = LOG_SINK_REST_MAX},
              .level = LOG_LEVEL_INFO,
+             .waiting.max = LOG_WAITING_MAX,
              .line.max = LOG_LINE_MAX};
 
 static const char *const log_level_names[] = {"debug", "info", "warning", "error"};
@@ -38,6 +45,7 @@ bool log_open(const char *path, enum log_level level)
     if (!path || !*path) {
         free(the_log.path);
         the_log.path = NULL;
+        log_flush();
         log_sink_use(&the_log.sink, STDERR_FILENO, false);
         the_log.level = level;
         return true;
@@ -52,6 +60,7 @@ bool log_open(const char *path, enum log_level level)
     }
     free(the_log.path);
     the_log.path = copy;
+    log_flush();
     log_sink_use(&the_log.sink, fd, true);
     the_log.level = level;
     return true;
@@ -64,6 +73,7 @@ bool log_reopen(void)
     int fd = log_sink_open(the_log.path);
     if (fd < 0)
         return false;
+    log_flush();
     log_sink_use(&the_log.sink, fd, true);
     return true;
 }
@@ -111,6 +121,7 @@ struct buf *log_begin(enum log_level level, const char *event)
     if (level < the_log.level)
         return NULL;
     buf_clear(&the_log.line);
+    the_log.line_level = level;
     the_log.line.max = LOG_LINE_MAX - LOG_TAIL_ROOM;
     log_put_begin(&the_log.line, level, event);
     return &the_log.line;
@@ -132,17 +143,51 @@ static bool log_report_dropped(void)
     return ok;
 }
 
+static void log_write(struct slice lines, uint64_t count)
+{
+    if (log_report_dropped() && log_sink_write(&the_log.sink, lines)) {
+        the_log.counts.lines += count;
+        return;
+    }
+    the_log.counts.dropped += count;
+    the_log.unreported += count;
+}
+
+void log_flush(void)
+{
+    if (the_log.waiting_lines == 0)
+        return;
+    uint64_t count = the_log.waiting_lines;
+    the_log.waiting_lines = 0;
+    log_write(buf_slice(&the_log.waiting), count);
+    buf_clear(&the_log.waiting);
+}
+
+void log_gather(void (*wake)(void *arg), void *arg)
+{
+    log_flush();
+    the_log.wake = wake;
+    the_log.wake_arg = arg;
+}
+
+/* False: the line cannot wait. */
+static bool log_wait(struct slice line)
+{
+    if (!the_log.wake || the_log.line_level >= LOG_LEVEL_WARNING || the_log.sink.kind != LOG_SINK_FILE ||
+        !buf_append_slice(&the_log.waiting, line))
+        return false;
+    if (the_log.waiting_lines++ == 0)
+        the_log.wake(the_log.wake_arg);
+    return true;
+}
+
 void log_end(struct buf *line)
 {
     line->max = LOG_LINE_MAX;
-    if (!buf_append_text(line, "}\n"))
+    if (!buf_append_text(line, "}\n") || log_wait(buf_slice(line)))
         return;
-    if (log_report_dropped() && log_sink_write(&the_log.sink, buf_slice(line))) {
-        the_log.counts.lines++;
-        return;
-    }
-    the_log.counts.dropped++;
-    the_log.unreported++;
+    log_flush();
+    log_write(buf_slice(line), 1);
 }
 
 void log_message(enum log_level level, const char *event, const char *format, ...)
@@ -161,6 +206,8 @@ void log_message(enum log_level level, const char *event, const char *format, ..
 
 void log_close(void)
 {
+    log_gather(NULL, NULL);
+    buf_free(&the_log.waiting);
     log_sink_close(&the_log.sink);
     free(the_log.path);
     the_log.path = NULL;

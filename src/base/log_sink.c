@@ -51,9 +51,10 @@ void log_sink_use(struct log_sink *s, int fd, bool owned)
     log_sink_close(s);
     s->fd = fd;
     s->owned = owned;
-    s->kind = LOG_SINK_READY;
+    s->kind = LOG_SINK_FILE;
     if (fstat(fd, &info) != 0 || S_ISREG(info.st_mode))
         return;
+    s->kind = LOG_SINK_READY;
     if (S_ISSOCK(info.st_mode))
         s->kind = LOG_SINK_SOCKET;
     else if (!owned || !log_sink_is_nonblocking(fd))

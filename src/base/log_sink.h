@@ -15,12 +15,13 @@
 #include "sluice/buf.h"
 
 enum log_sink_kind {
-    LOG_SINK_READY,  /* a regular file, or a descriptor that does not block */
+    LOG_SINK_FILE,   /* of a disk */
+    LOG_SINK_READY,  /* it does not block */
     LOG_SINK_SOCKET,
     LOG_SINK_POLLED
 };
 
-enum { LOG_SINK_REST_MAX = 16 * 1024 };
+enum { LOG_SINK_REST_MAX = 64 * 1024 };
 
 struct log_sink {
     int fd;

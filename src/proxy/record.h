@@ -24,6 +24,7 @@ struct record {
 struct recorder {
     struct metrics *metrics; /* NULL: nothing is recorded */
     struct event *tick;
+    struct event *flush; /* of the log */
     size_t streams;
     uint64_t log_lines, log_dropped; /* that were counted already */
     struct redis_stats redis;        /* likewise */

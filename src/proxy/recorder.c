@@ -93,6 +93,21 @@ static void recorder_on_tick(evutil_socket_t fd, short what, void *arg)
     record_refresh(arg);
 }
 
+/* Behind everything else that is to be done in this turn of the loop. */
+static void recorder_wake(void *arg)
+{
+    struct recorder *r = arg;
+    event_active(r->flush, EV_TIMEOUT, 0);
+}
+
+static void recorder_on_flush(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    (void)arg;
+    log_flush();
+}
+
 /* What was logged before belongs to whoever this process was forked from. */
 bool record_start(struct proxy *p, struct metrics *metrics)
 {
@@ -102,15 +117,21 @@ bool record_start(struct proxy *p, struct metrics *metrics)
     r->log_lines = log_counts()->lines;
     r->log_dropped = log_counts()->dropped;
     r->tick = event_new(p->base, -1, EV_PERSIST, recorder_on_tick, p);
+    r->flush = event_new(p->base, -1, 0, recorder_on_flush, NULL);
+    if (r->flush)
+        log_gather(recorder_wake, r);
     record_refresh(p);
-    return r->tick && event_add(r->tick, &period) == 0;
+    return r->tick && r->flush && event_add(r->tick, &period) == 0;
 }
 
 void record_stop(struct proxy *p)
 {
     record_refresh(p);
+    log_gather(NULL, NULL);
     if (p->recorder.tick)
         event_free(p->recorder.tick);
+    if (p->recorder.flush)
+        event_free(p->recorder.flush);
     if (p->recorder.descriptors)
         closedir(p->recorder.descriptors);
     p->recorder = (struct recorder){.metrics = NULL};

@@ -1,5 +1,5 @@
 /*
- * The process's log: one JSON object a line, one write(2) a line, so that several processes share a file.
+ * The process's log: one JSON object a line, whole lines in one write(2), so that several processes share a file.
  *
  * No call waits for the log: where a pipe, a terminal or a socket does not take a line at once, the line is dropped,
  * counted, and told of in a line of its own ("log_lines_dropped") as soon as one is taken again.
@@ -35,6 +35,15 @@ const struct log_counts *log_counts(void);
  * given to log_end() before the next log call. event names what happened, in snake_case. */
 struct buf *log_begin(enum log_level level, const char *event);
 void log_end(struct buf *line);
+
+/*
+ * For a process with a loop: from now on lines below LOG_LEVEL_WARNING that go to a file of a disk may wait for
+ * log_flush(), to be written in one piece. wake is called when the first begins to wait, and must see to it that
+ * log_flush() is called in the same turn of the loop. Many lines, a graver one, and another file do not wait for it. wake
+ * NULL: what waits is written, and nothing waits any longer.
+ */
+void log_gather(void (*wake)(void *arg), void *arg);
+void log_flush(void);
 
 /* A whole line with one "message". */
 void log_message(enum log_level level, const char *event, const char *format, ...)
