@@ -30,7 +30,8 @@ enum {
     FCGI_SEND_GUARD_SECONDS = 1,
     FCGI_ACCEPT_PAUSE_MS = 100,
     FCGI_KEEP_CONNECTION = 1, /* a flag of BEGIN_REQUEST */
-    FCGI_PAUSED_LOOK_MS = 50 /* how often a connection that is not read is looked at */
+    FCGI_PAUSED_LOOK_MS = 50, /* how often a connection that is not read is looked at */
+    FCGI_REST_PAUSE_MS = 200  /* a body that stops for so long after its answer will not go on */
 };
 
 enum fcgi_phase {
@@ -49,7 +50,8 @@ struct fcgi_request {
     enum fcgi_phase phase;
     uint16_t id;
     uint8_t begin_body[8];
-    int64_t heard_us; /* when the last piece of the body came */
+    int64_t heard_us;    /* when the last piece of the body came */
+    int64_t answered_us; /* since when awaiting */
     struct fcgi_wire wire;
     struct buf in;     /* the beginning of a record */
     struct buf params; /* content of PARAMS records, until the head is whole */
@@ -59,7 +61,9 @@ struct fcgi_request {
     bool begun;      /* begin() was called, done() not */
     bool ended;      /* the connection must be closed; outcome says why */
     bool answered;   /* fcgi_request_end() was called */
-    bool lingering;  /* the request is over, the rest of its body is awaited */
+    bool awaiting;   /* the answer is written but for its end, which the body's end shall precede */
+    bool impatient;  /* and no longer */
+    bool lingering;  /* the request is over, the connection waits for the rest of its body */
     bool too_large;  /* the head was dropped */
     bool paused;     /* body not wanted now */
     bool above_high; /* drained() is owed */
@@ -134,7 +138,7 @@ static void fcgi_forget_request(struct fcgi_request *r)
 {
     event_del(&r->timer);
     r->phase = FCGI_PHASE_IDLE;
-    r->answered = r->lingering = r->too_large = r->above_high = false;
+    r->answered = r->awaiting = r->impatient = r->lingering = r->too_large = r->above_high = false;
     r->user = NULL;
 }
 
@@ -333,6 +337,21 @@ static void fcgi_look_at_body(struct fcgi_request *r)
         r->server->events->body_late(r->user);
 }
 
+/* nginx sends no more of a body once its answer has begun, and keeps the client waiting for the answer's end; Apache
+ * sends the body to its end, and loses the answer of an HTTP/2 request that ends before. */
+static void fcgi_look_at_rest(struct fcgi_request *r)
+{
+    int64_t now = clock_monotonic_us(), stops_us = r->heard_us + FCGI_REST_PAUSE_MS * CLOCK_US_PER_MS;
+    int64_t until_us = r->answered_us + r->server->limits.drain_us;
+    int64_t left = (stops_us < until_us ? stops_us : until_us) - now;
+    if (left > 0) {
+        fcgi_arm_timer(r, left);
+        return;
+    }
+    r->impatient = true;
+    fcgi_ask_turn(r);
+}
+
 /* The head did not come, a body is to be looked at, or it did not end after its answer. */
 static void fcgi_on_timer(evutil_socket_t fd, short what, void *arg)
 {
@@ -343,6 +362,8 @@ static void fcgi_on_timer(evutil_socket_t fd, short what, void *arg)
         return;
     if (r->lingering)
         fcgi_end_connection(r, FCGI_DELIVERED);
+    else if (r->awaiting)
+        fcgi_look_at_rest(r);
     else if (r->answered)
         return; /* set before the answer: what is left is the writer's to bound */
     else if (r->paused)
@@ -367,12 +388,18 @@ static void fcgi_await_writable(struct fcgi_request *r)
     event_add(&r->writable, &after);
 }
 
+/* Whether the answer can end with this turn's last write: all is said, and nothing more comes. */
+static bool fcgi_can_finish(const struct fcgi_request *r)
+{
+    return r->answered && (r->phase == FCGI_PHASE_READ || r->impatient);
+}
+
 /* Writes what the peer takes. True where nothing is left that could be written in this turn; the last piece of a
  * complete answer is left for fcgi_finish_request(), to go out in one write with the closing records. */
 static bool fcgi_flush(struct fcgi_request *r)
 {
     for (int i = 0; r->out.len > 0; i++) {
-        if (r->answered && r->out.len <= FCGI_WIRE_CHUNK)
+        if (fcgi_can_finish(r) && r->out.len <= FCGI_WIRE_CHUNK)
             return true;
         if (i == FCGI_WRITES_A_TURN || !fcgi_is_writable(r)) {
             fcgi_await_writable(r);
@@ -517,9 +544,8 @@ static void fcgi_leave_request(struct fcgi_request *r)
         fcgi_end_connection(r, FCGI_DELIVERED);
 }
 
-/* The last bytes and the closing records. They do not wait for the rest of a body: nginx sends none of it once the
- * answer has begun, and keeps the client waiting for the answer's end. The connection does wait: closing it while
- * the front server still sends makes some of them lose the answer. */
+/* The last bytes and the closing records. Where the body has not ended the connection stays for a while: closing it
+ * while the front server still sends makes some of them lose the answer. */
 static void fcgi_finish_request(struct fcgi_request *r)
 {
     if (!fcgi_is_writable(r)) {
@@ -540,6 +566,15 @@ static void fcgi_finish_request(struct fcgi_request *r)
     }
 }
 
+static void fcgi_await_rest(struct fcgi_request *r)
+{
+    if (r->awaiting)
+        return;
+    r->awaiting = true;
+    r->answered_us = r->heard_us = clock_monotonic_us();
+    fcgi_look_at_rest(r);
+}
+
 static void fcgi_tell_drained(struct fcgi_request *r)
 {
     if (!r->above_high || r->out.len >= FCGI_LOW_WATER || r->ended || r->answered)
@@ -556,10 +591,14 @@ static void fcgi_on_turn(evutil_socket_t fd, short what, void *arg)
     (void)what;
     if (!r->ended && !r->paused && r->in.len > 0)
         fcgi_process(r, (struct slice){NULL, 0});
-    if (!r->ended && r->begun && fcgi_flush(r) && r->answered)
-        fcgi_finish_request(r);
-    else if (!r->ended && r->lingering && r->phase == FCGI_PHASE_READ)
+    if (!r->ended && r->begun && fcgi_flush(r)) {
+        if (fcgi_can_finish(r))
+            fcgi_finish_request(r);
+        else if (r->answered)
+            fcgi_await_rest(r);
+    } else if (!r->ended && r->lingering && r->phase == FCGI_PHASE_READ) {
         fcgi_leave_request(r);
+    }
     if (r->begun)
         fcgi_tell_drained(r);
     if (r->ended) {

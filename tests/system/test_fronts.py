@@ -454,3 +454,25 @@ def test_a_silence_longer_than_the_servers_own_limits():
     for name in CELLS:
         facts.note(name, f"silence of {seconds} s", outcomes.get(name))
     assert outcomes == dict.fromkeys(CELLS, True)
+
+
+if os.environ.get("SLUICE_FRONT_FULL"):
+
+    @pytest.mark.parametrize("name", CELLS)
+    def test_half_a_gigabyte(name, tmp_path):
+        """Takes disk and time: only where the table is made."""
+        size = 540 * MIB
+        with open(tmp_path / "large", "wb") as file:
+            file.truncate(size)
+        stack = Stack(name, MAX_BODY_BYTES="1GiB")
+        try:
+            command = curl_command(stack, "/v1/files", "--form", "purpose=batch", "--form", f"file=@{tmp_path}/large")
+            at = command.index("Content-Type: application/json")
+            del command[at - 1 : at + 1]  # curl says the type of a form
+            began = time.monotonic()
+            result = subprocess.run(command, capture_output=True, timeout=300, check=False, env=clean_environment())
+            arrived = stack.sim.last_request()["body_bytes"] if stack.sim.requests(1) else 0
+            facts.note(name, "540 MiB", time.monotonic() - began if arrived > size else None)
+            assert arrived > size and json.loads(result.stdout)["object"] == "file", (arrived, result.stdout[:300])
+        finally:
+            stack.stop()
