@@ -64,8 +64,7 @@ struct transfer_pool {
     CURL *spare[TRANSFER_SPARE_MAX];
     size_t spares;
     int depth;      /* calls into libcurl that are under way */
-    int64_t now_us; /* when the outermost of them began: an answer comes in many pieces, and one reading of the clock is
-                     * enough for limits of seconds */
+    int64_t now_us; /* when the outermost of them began: precise enough for the lines of a head, which come at once */
 };
 
 static void transfer_arm_timer(struct transfer *t);
@@ -305,10 +304,10 @@ static int transfer_want_socket(CURL *easy, curl_socket_t fd, int what, void *ar
 
 /* ---- an answer arrives -------------------------------------------------------------------------------------- */
 
-static void transfer_heard(struct transfer *t)
+static void transfer_heard(struct transfer *t, int64_t when_us)
 {
     t->got_byte = true;
-    t->heard_us = t->pool->now_us;
+    t->heard_us = when_us;
 }
 
 /* "HTTP/1.1 100 Continue" and the like are not the answer. libcurl knows the status before it gives its line. */
@@ -367,7 +366,7 @@ static size_t transfer_on_header(char *bytes, size_t size, size_t count, void *a
     struct slice line = slice_make(bytes, size * count);
     if (t->dead)
         return 0;
-    transfer_heard(t);
+    transfer_heard(t, t->pool->now_us);
     t->header_bytes += line.len;
     if (t->header_bytes > TRANSFER_HEADER_BYTES_MAX) {
         t->has_verdict = true;
@@ -389,7 +388,7 @@ static size_t transfer_on_body(char *bytes, size_t size, size_t count, void *arg
     size_t len = size * count;
     if (t->dead)
         return 0;
-    transfer_heard(t);
+    transfer_heard(t, clock_monotonic_us()); /* a call may bring many megabytes, and take as long as a limit */
     if (!t->events->body(t->user, slice_make(bytes, len)) && !t->dead) {
         t->paused = true;
         transfer_apply_pause(t);
@@ -403,7 +402,7 @@ static size_t transfer_on_read(char *to, size_t size, size_t count, void *arg)
     size_t n = t->dead ? TRANSFER_READ_FAILED : t->events->read(t->user, to, size * count);
     if (n == TRANSFER_READ_FAILED || t->dead)
         return CURL_READFUNC_ABORT;
-    t->heard_us = t->sent_us = t->pool->now_us;
+    t->heard_us = t->sent_us = clock_monotonic_us();
     t->send_paused = n == TRANSFER_READ_LATER;
     return t->send_paused ? CURL_READFUNC_PAUSE : n;
 }
