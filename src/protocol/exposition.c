@@ -26,7 +26,8 @@ static double exposition_weight(struct slice range)
             continue;
         char number[8] = "";
         struct slice text = slice_take(slice_skip(parameter, 2), sizeof number - 1);
-        memcpy(number, text.ptr, text.len);
+        if (text.len > 0)
+            memcpy(number, text.ptr, text.len);
         double weight = atof(number);
         return weight >= 0 && weight <= 1 ? weight : 1;
     }
@@ -64,7 +65,8 @@ struct exposition_line {
 
 static void exposition_put(struct exposition_line *l, const char *bytes, size_t len)
 {
-    memcpy(l->at, bytes, len);
+    if (len > 0)
+        memcpy(l->at, bytes, len);
     l->at += len;
 }
 
