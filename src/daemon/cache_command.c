@@ -58,13 +58,15 @@ static void cache_command_parse(struct cache_command *c, int argc, char **argv)
         c->wrong = c->key ? "--key" : c->stats ? "stats clear" : "stats or clear is missing";
 }
 
-/* ---- the embedded store ------------------------------------------------------------------------------------- */
+/* ---- the embedded store ------------------------------------------------------------------------------ */
 
-static bool cache_command_clear_local(const struct cache_command *c, struct cache_lmdb *store, struct buf *error)
+static bool cache_command_clear_local(const struct cache_command *c, struct cache_lmdb *store,
+                                      struct buf *error)
 {
     enum cache_lmdb_result result = CACHE_LMDB_OK;
     uint64_t removed = 0;
-    for (int tries = 0; tries < CACHE_COMMAND_TRIES && result != CACHE_LMDB_MISS && result != CACHE_LMDB_FAILED;) {
+    for (int tries = 0;
+         tries < CACHE_COMMAND_TRIES && result != CACHE_LMDB_MISS && result != CACHE_LMDB_FAILED;) {
         result = cache_lmdb_clear(store, c->key ? &c->owner : NULL, &removed);
         if (result == CACHE_LMDB_OK)
             continue;
@@ -73,7 +75,8 @@ static bool cache_command_clear_local(const struct cache_command *c, struct cach
     }
     if (result != CACHE_LMDB_MISS) {
         buf_printf(error, "STATE_DIR: %s\n",
-                   result == CACHE_LMDB_FAILED ? cache_lmdb_trouble(store) : "another process writes all the time");
+                   result == CACHE_LMDB_FAILED ? cache_lmdb_trouble(store)
+                                               : "another process writes all the time");
         return false;
     }
     printf("STATE_DIR  %llu entries removed\n", (unsigned long long)removed);
@@ -87,11 +90,13 @@ static bool cache_command_show_local(struct cache_lmdb *store, struct buf *error
         buf_printf(error, "STATE_DIR: %s\n", cache_lmdb_trouble(store));
         return false;
     }
-    printf("STATE_DIR  %llu entries, %.1f of %.1f MiB used; %llu stored, %llu evicted, %llu expired since it was begun",
+    printf("STATE_DIR  %llu entries, %.1f of %.1f MiB used; %llu stored, %llu evicted, %llu expired since it "
+           "was begun",
            (unsigned long long)s.entries, (double)s.used_bytes / (1 << 20), (double)s.max_bytes / (1 << 20),
            (unsigned long long)s.stored, (unsigned long long)s.evicted, (unsigned long long)s.expired);
     if (s.oldest_us > 0)
-        printf("; the oldest is %lld s old", (long long)((clock_wall_us() - s.oldest_us) / CLOCK_US_PER_SECOND));
+        printf("; the oldest is %lld s old",
+               (long long)((clock_wall_us() - s.oldest_us) / CLOCK_US_PER_SECOND));
     putchar('\n');
     return true;
 }
@@ -111,7 +116,8 @@ static bool cache_command_local(const struct cache_command *c, const struct conf
         puts("STATE_DIR  no store yet");
         return true;
     }
-    struct cache_lmdb *store = cache_lmdb_open(config->state_dir, (size_t)config->cache_max_bytes, error, error);
+    struct cache_lmdb *store =
+        cache_lmdb_open(config->state_dir, (size_t)config->cache_max_bytes, error, error);
     if (!store)
         return false;
     bool ok = c->clear ? cache_command_clear_local(c, store, error) : cache_command_show_local(store, error);
@@ -119,7 +125,7 @@ static bool cache_command_local(const struct cache_command *c, const struct conf
     return ok;
 }
 
-/* ---- Redis -------------------------------------------------------------------------------------------------- */
+/* ---- Redis ------------------------------------------------------------------------------------------- */
 
 struct cache_command_redis {
     struct event_base *base;
@@ -153,7 +159,8 @@ static bool cache_command_connect(struct cache_command_redis *r)
 }
 
 /* A server that cannot be reached is told, and no failure: without one the cache works too. */
-static bool cache_command_ask_redis(const struct cache_command *c, struct cache_command_redis *r, struct buf *error)
+static bool cache_command_ask_redis(const struct cache_command *c, struct cache_command_redis *r,
+                                    struct buf *error)
 {
     if (!cache_command_connect(r)) {
         printf("Redis      not connected: %s\n", redis_trouble(r->link));
@@ -191,7 +198,7 @@ static bool cache_command_redis(const struct cache_command *c, const struct conf
     return ok;
 }
 
-/* ---- the command -------------------------------------------------------------------------------------------- */
+/* ---- the command ------------------------------------------------------------------------------------- */
 
 static int cache_command_work(const struct cache_command *c, const struct config *config, struct buf *text)
 {

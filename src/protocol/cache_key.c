@@ -40,8 +40,16 @@ static bool cache_key_part(struct buf *b, struct slice part)
 
 bool cache_key_place(const struct cache_key_place *p, struct digest *out)
 {
-    const struct slice parts[] = {slice_from_text(cache_key_version), p->scope, p->scope_id, p->base_url,
-                                  p->endpoint, p->path, p->query, p->beta, p->organization, p->project};
+    const struct slice parts[] = {slice_from_text(cache_key_version),
+                                  p->scope,
+                                  p->scope_id,
+                                  p->base_url,
+                                  p->endpoint,
+                                  p->path,
+                                  p->query,
+                                  p->beta,
+                                  p->organization,
+                                  p->project};
     struct buf b;
     bool ok = true;
     buf_init(&b, CACHE_KEY_PLACE_MAX);

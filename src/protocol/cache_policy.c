@@ -19,7 +19,8 @@ static bool cache_has(struct json_value body, const char *name)
 static bool cache_is_true(struct json_value body, const char *name)
 {
     struct json_value value;
-    return json_value_find(body, name, &value) && value.kind != JSON_KIND_FALSE && value.kind != JSON_KIND_NULL;
+    return json_value_find(body, name, &value) && value.kind != JSON_KIND_FALSE &&
+           value.kind != JSON_KIND_NULL;
 }
 
 /* A tool that the client runs itself. */
@@ -98,9 +99,9 @@ static const char *cache_not_repeatable(struct json_value body)
 static bool cache_prompt_is_template(const struct endpoint *endpoint, struct json_value body)
 {
     struct json_value prompt;
-    return endpoint->fields == ENDPOINT_FIELDS_CHAT ? cache_has(body, "prompt")
-                                                    : json_value_find(body, "prompt", &prompt) &&
-                                                          prompt.kind == JSON_KIND_OBJECT;
+    return endpoint->fields == ENDPOINT_FIELDS_CHAT
+               ? cache_has(body, "prompt")
+               : json_value_find(body, "prompt", &prompt) && prompt.kind == JSON_KIND_OBJECT;
 }
 
 static struct cache_verdict cache_judge_body(const struct endpoint *endpoint, struct slice text)
@@ -118,18 +119,20 @@ static struct cache_verdict cache_judge_body(const struct endpoint *endpoint, st
     return (struct cache_verdict){CACHE_KIND_COMPLETION, NULL};
 }
 
-struct cache_verdict cache_policy_request(const struct endpoint *endpoint, struct slice method, struct slice body)
+struct cache_verdict cache_policy_request(const struct endpoint *endpoint, struct slice method,
+                                          struct slice body)
 {
     bool post = slice_equals_text(method, "POST");
     if (slice_equals_text(method, "GET") && strcmp(endpoint->name, "models") == 0)
         return (struct cache_verdict){CACHE_KIND_MODELS, NULL};
-    if (post && (endpoint->fields == ENDPOINT_FIELDS_CHAT || endpoint->fields == ENDPOINT_FIELDS_COMPLETIONS ||
-                 endpoint->fields == ENDPOINT_FIELDS_EMBEDDINGS))
+    if (post &&
+        (endpoint->fields == ENDPOINT_FIELDS_CHAT || endpoint->fields == ENDPOINT_FIELDS_COMPLETIONS ||
+         endpoint->fields == ENDPOINT_FIELDS_EMBEDDINGS))
         return cache_judge_body(endpoint, body);
     return cache_refuse("endpoint");
 }
 
-/* ---- answers ------------------------------------------------------------------------------------------------ */
+/* ---- answers ----------------------------------------------------------------------------------------- */
 
 static bool cache_finish_is_normal(struct json_value choice)
 {
@@ -170,7 +173,7 @@ const char *cache_policy_answer(enum cache_kind kind, int status, struct slice t
     return kind == CACHE_KIND_EMBEDDINGS && !cache_has(body, "data") ? "no_data" : NULL;
 }
 
-/* ---- Cache-Control ------------------------------------------------------------------------------------------ */
+/* ---- Cache-Control ----------------------------------------------------------------------------------- */
 
 static int64_t cache_control_seconds(struct slice text)
 {

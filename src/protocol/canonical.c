@@ -1,9 +1,10 @@
 /*
  * Two passes over the text.
  *
- * The first one checks it and notes every object and every member of one; members of an object are then sorted. The
- * second pass writes: it walks arrays in the text's order and objects in the order of their names. To find an object's
- * notes again it counts objects as the first pass did, and each member knows how many came before its value.
+ * The first one checks it and notes every object and every member of one; members of an object are then
+ * sorted. The second pass writes: it walks arrays in the text's order and objects in the order of their
+ * names. To find an object's notes again it counts objects as the first pass did, and each member knows how
+ * many came before its value.
  *
  * The second pass recurses only into the values of members, so that JSON_SCAN_DEPTH_MAX bounds it.
  */
@@ -30,9 +31,9 @@ struct canonical_member {
 };
 
 struct canonical_object {
-    const char *end;       /* behind its bracket */
+    const char *end;        /* behind its bracket */
     uint32_t objects_after; /* how many the text has up to there */
-    uint32_t count, first; /* of its members in order[] */
+    uint32_t count, first;  /* of its members in order[] */
 };
 
 /* Where the form goes: into a buffer or into a digest, by blocks. */
@@ -56,11 +57,12 @@ struct canonical {
     struct canonical_sink *sink;
 };
 
-/* ---- the sink ----------------------------------------------------------------------------------------------- */
+/* ---- the sink ---------------------------------------------------------------------------------------- */
 
 static void canonical_flush(struct canonical_sink *s)
 {
-    bool ok = s->digest ? EVP_DigestUpdate(s->digest, s->block, s->used) == 1 : buf_append(s->buf, s->block, s->used);
+    bool ok = s->digest ? EVP_DigestUpdate(s->digest, s->block, s->used) == 1
+                        : buf_append(s->buf, s->block, s->used);
     s->failed |= !ok;
     s->used = 0;
 }
@@ -86,7 +88,7 @@ static void canonical_put_char(struct canonical_sink *s, char c)
         canonical_flush(s);
 }
 
-/* ---- scalars ------------------------------------------------------------------------------------------------ */
+/* ---- scalars ----------------------------------------------------------------------------------------- */
 
 static void canonical_put_piece(struct canonical_sink *s, const char *piece, size_t len)
 {
@@ -127,9 +129,10 @@ static void canonical_put_name(struct canonical_sink *s, struct slice name)
 /* A number's lexeme in parts. */
 struct canonical_number {
     bool negative;
-    const char *from, *to; /* from the first digit that is not 0 to the last one, a point perhaps between; or equal */
-    int64_t exponent;      /* of ten, of the last of these digits */
-    bool huge;             /* the exponent is too long to be counted with */
+    const char *from,
+        *to; /* from the first digit that is not 0 to the last one, a point perhaps between; or equal */
+    int64_t exponent; /* of ten, of the last of these digits */
+    bool huge;        /* the exponent is too long to be counted with */
 };
 
 /* Digits, and perhaps a point among them, without the zeros at both ends. */
@@ -192,7 +195,8 @@ static void canonical_put_number(struct canonical_sink *s, struct slice lexeme)
         if (*p != '.')
             canonical_put_char(s, *p);
     if (n.exponent != 0)
-        canonical_put(s, exponent, (size_t)snprintf(exponent, sizeof exponent, "e%lld", (long long)n.exponent));
+        canonical_put(s, exponent,
+                      (size_t)snprintf(exponent, sizeof exponent, "e%lld", (long long)n.exponent));
 }
 
 static void canonical_put_scalar(struct canonical_sink *s, enum json_kind kind, struct slice token)
@@ -205,7 +209,7 @@ static void canonical_put_scalar(struct canonical_sink *s, enum json_kind kind, 
         canonical_put(s, token.ptr, token.len);
 }
 
-/* ---- the first pass ----------------------------------------------------------------------------------------- */
+/* ---- the first pass ---------------------------------------------------------------------------------- */
 
 /* Makes room for one more. */
 static enum canonical_result canonical_grow(void **array, size_t count, size_t *size, size_t item, size_t max)
@@ -226,8 +230,8 @@ static enum canonical_result canonical_grow(void **array, size_t count, size_t *
 static enum canonical_result canonical_note_object(struct canonical *c)
 {
     void *objects = c->objects;
-    enum canonical_result result = canonical_grow(&objects, c->object_count, &c->object_size, sizeof *c->objects,
-                                                  CANONICAL_OBJECTS_MAX);
+    enum canonical_result result =
+        canonical_grow(&objects, c->object_count, &c->object_size, sizeof *c->objects, CANONICAL_OBJECTS_MAX);
     c->objects = objects;
     if (result == CANONICAL_OK)
         c->objects[c->object_count++] = (struct canonical_object){0};
@@ -249,12 +253,12 @@ static bool canonical_decode_name(struct canonical *c, struct slice *name)
     return true;
 }
 
-static enum canonical_result canonical_note_member(struct canonical *c, uint32_t object, const struct json_scan *s,
-                                                   struct slice name)
+static enum canonical_result canonical_note_member(struct canonical *c, uint32_t object,
+                                                   const struct json_scan *s, struct slice name)
 {
     void *members = c->members;
-    enum canonical_result result = canonical_grow(&members, c->member_count, &c->member_size, sizeof *c->members,
-                                                  CANONICAL_MEMBERS_MAX);
+    enum canonical_result result =
+        canonical_grow(&members, c->member_count, &c->member_size, sizeof *c->members, CANONICAL_MEMBERS_MAX);
     c->members = members;
     if (result != CANONICAL_OK)
         return result;
@@ -339,11 +343,12 @@ static bool canonical_sort(struct canonical *c)
     }
     for (size_t i = 0; i < c->object_count; i++)
         if (c->objects[i].count > 1)
-            qsort_r(c->order + c->objects[i].first, c->objects[i].count, sizeof *c->order, canonical_compare, c);
+            qsort_r(c->order + c->objects[i].first, c->objects[i].count, sizeof *c->order, canonical_compare,
+                    c);
     return true;
 }
 
-/* ---- the second pass ---------------------------------------------------------------------------------------- */
+/* ---- the second pass --------------------------------------------------------------------------------- */
 
 static bool canonical_is_ignored(const struct canonical *c, struct slice name)
 {
@@ -356,8 +361,8 @@ static bool canonical_is_ignored(const struct canonical *c, struct slice name)
 /* A later member with the same name counts instead. */
 static bool canonical_is_overruled(const struct canonical *c, const struct canonical_object *o, uint32_t i)
 {
-    return i + 1 < o->count && slice_equals(c->members[c->order[o->first + i]].name,
-                                            c->members[c->order[o->first + i + 1]].name);
+    return i + 1 < o->count &&
+           slice_equals(c->members[c->order[o->first + i]].name, c->members[c->order[o->first + i + 1]].name);
 }
 
 static void canonical_put_value(struct canonical *c, const char *at, uint32_t object);
@@ -413,7 +418,8 @@ static void canonical_free(struct canonical *c)
     free(c->names);
 }
 
-static enum canonical_result canonical_run(struct slice json, const char *const *ignored, struct canonical_sink *sink)
+static enum canonical_result canonical_run(struct slice json, const char *const *ignored,
+                                           struct canonical_sink *sink)
 {
     struct canonical c = {.text = slice_trim(json), .ignored = ignored, .sink = sink};
     if (json.len > CANONICAL_BYTES_MAX)

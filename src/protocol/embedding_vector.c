@@ -1,8 +1,8 @@
 /*
  * A vector as numbers and as base64 (RFC 4648, section 4, with padding) of little-endian IEEE 754 floats.
  *
- * Numbers are written with nine significant digits, by integer arithmetic where a double can tell them exactly: a batch
- * may have millions.
+ * Numbers are written with nine significant digits, by integer arithmetic where a double can tell them
+ * exactly: a batch may have millions.
  */
 #include "sluice/embeddings.h"
 
@@ -42,7 +42,8 @@ static bool vector_put_digits(bool negative, uint64_t digits, unsigned places, s
 
 static bool vector_put_float(float value, struct buf *out)
 {
-    static const double powers[] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14};
+    static const double powers[] = {1e0, 1e1, 1e2,  1e3,  1e4,  1e5,  1e6, 1e7,
+                                    1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14};
     double size = fabs((double)value);
     unsigned places = VECTOR_DIGITS - 1;
     if (size == 0)
@@ -59,7 +60,7 @@ static bool vector_put_float(float value, struct buf *out)
     return vector_put_digits(value < 0, (uint64_t)digits, places, out);
 }
 
-/* ---- base64 ------------------------------------------------------------------------------------------------- */
+/* ---- base64 ------------------------------------------------------------------------------------------ */
 
 static int vector_sextet(char c)
 {
@@ -103,8 +104,8 @@ static bool vector_put_numbers(struct slice text, struct buf *out)
             continue;
         float value;
         memcpy(&value, &number, sizeof value);
-        ok = isfinite(value) && count++ < EMBEDDINGS_DIMENSIONS_MAX && (count == 1 || buf_append_char(out, ',')) &&
-             vector_put_float(value, out);
+        ok = isfinite(value) && count++ < EMBEDDINGS_DIMENSIONS_MAX &&
+             (count == 1 || buf_append_char(out, ',')) && vector_put_float(value, out);
         number = 0;
         bytes = 0;
     }

@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-/* ---- the request -------------------------------------------------------------------------------------------- */
+/* ---- the request ------------------------------------------------------------------------------------- */
 
 /* What all elements of input must be; a number means that the array itself is one item. */
 static bool embeddings_element_fits(enum json_kind first, struct json_value element)
@@ -62,7 +62,8 @@ static bool embeddings_take(struct embeddings_request *r, struct slice text)
 {
     struct json_value body, input;
     size_t size = 0;
-    if (!json_value_read(text, &body) || !json_value_find(body, "input", &input) || !embeddings_take_format(r, body))
+    if (!json_value_read(text, &body) || !json_value_find(body, "input", &input) ||
+        !embeddings_take_format(r, body))
         return false;
     r->body = text;
     r->input = input.raw;
@@ -87,7 +88,8 @@ void embeddings_request_free(struct embeddings_request *r)
     *r = (struct embeddings_request){0};
 }
 
-bool embeddings_request_write_missing(const struct embeddings_request *r, const bool *missing, struct buf *out)
+bool embeddings_request_write_missing(const struct embeddings_request *r, const bool *missing,
+                                      struct buf *out)
 {
     size_t before = (size_t)(r->input.ptr - r->body.ptr);
     bool ok = buf_append_slice(out, slice_take(r->body, before));
@@ -106,13 +108,13 @@ bool embeddings_request_write_missing(const struct embeddings_request *r, const 
     return ok && buf_append_slice(out, slice_skip(r->body, before + r->input.len));
 }
 
-/* ---- an entry ----------------------------------------------------------------------------------------------- */
+/* ---- an entry ---------------------------------------------------------------------------------------- */
 
 bool embedding_pack(const struct embedding *e, struct buf *out)
 {
     uint32_t len = htole32((uint32_t)e->model.len);
-    return e->model.len <= UINT16_MAX && buf_append(out, &len, sizeof len) && buf_append_slice(out, e->model) &&
-           buf_append_slice(out, e->vector);
+    return e->model.len <= UINT16_MAX && buf_append(out, &len, sizeof len) &&
+           buf_append_slice(out, e->model) && buf_append_slice(out, e->vector);
 }
 
 bool embedding_unpack(struct slice bytes, struct embedding *out)
@@ -130,7 +132,7 @@ bool embedding_unpack(struct slice bytes, struct embedding *out)
     return true;
 }
 
-/* ---- the answer --------------------------------------------------------------------------------------------- */
+/* ---- the answer -------------------------------------------------------------------------------------- */
 
 /* An array of numbers, or a string without escapes. */
 static bool embeddings_is_vector(struct json_value vector)
@@ -149,7 +151,8 @@ static bool embeddings_is_vector(struct json_value vector)
     return count > 0;
 }
 
-static bool embeddings_take_item(struct json_value item, size_t count, struct embedding *items, struct slice model)
+static bool embeddings_take_item(struct json_value item, size_t count, struct embedding *items,
+                                 struct slice model)
 {
     struct json_value index, vector;
     int64_t number;
@@ -169,7 +172,8 @@ bool embeddings_answer_read(struct slice text, size_t count, struct embedding *i
     size_t found = 0;
     memset(items, 0, count * sizeof *items);
     *usage = (struct slice){NULL, 0};
-    if (!json_value_read(text, &body) || !json_value_find(body, "data", &data) || data.kind != JSON_KIND_ARRAY)
+    if (!json_value_read(text, &body) || !json_value_find(body, "data", &data) ||
+        data.kind != JSON_KIND_ARRAY)
         return false;
     json_value_find(body, "model", &model);
     if (json_value_find(body, "usage", &used) && used.kind == JSON_KIND_OBJECT)
@@ -183,12 +187,13 @@ bool embeddings_answer_read(struct slice text, size_t count, struct embedding *i
 
 static bool embeddings_put_item(size_t index, const struct embedding *e, bool base64, struct buf *out)
 {
-    return buf_printf(out, "%s{\"object\":\"embedding\",\"index\":%zu,\"embedding\":", index > 0 ? "," : "", index) &&
+    return buf_printf(out, "%s{\"object\":\"embedding\",\"index\":%zu,\"embedding\":", index > 0 ? "," : "",
+                      index) &&
            embedding_put_vector(e->vector, base64, out) && buf_append_char(out, '}');
 }
 
-bool embeddings_answer_write(const struct embeddings_request *r, const struct embedding *items, struct slice usage,
-                             struct buf *out)
+bool embeddings_answer_write(const struct embeddings_request *r, const struct embedding *items,
+                             struct slice usage, struct buf *out)
 {
     struct slice model = r->count > 0 ? items[0].model : (struct slice){NULL, 0};
     bool ok = buf_append_text(out, "{\"object\":\"list\",\"data\":[");

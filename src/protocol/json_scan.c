@@ -1,8 +1,8 @@
 /*
  * The tokenizer: one state, one bit a level, no recursion.
  *
- * A name is taken together with its colon, so that every state is either before a value, before a name, or behind a
- * value.
+ * A name is taken together with its colon, so that every state is either before a value, before a name, or
+ * behind a value.
  */
 #include "sluice/json_scan.h"
 
@@ -43,7 +43,7 @@ static inline bool json_scan_in_object(const struct json_scan *s)
     return s->objects[level / 64] >> (level % 64) & 1;
 }
 
-/* ---- strings ------------------------------------------------------------------------------------------------ */
+/* ---- strings ----------------------------------------------------------------------------------------- */
 
 static int json_hex_digit(char c)
 {
@@ -66,7 +66,8 @@ static long json_hex4(const char *p, const char *end)
     return value;
 }
 
-/* The code point of \uXXXX at p (behind the u), of two where they are a surrogate pair; *len: bytes taken. -1: wrong. */
+/* The code point of \uXXXX at p (behind the u), of two where they are a surrogate pair; *len: bytes taken.
+ * -1: wrong. */
 static long json_unicode(const char *p, const char *end, size_t *len)
 {
     long high = json_hex4(p, end);
@@ -133,12 +134,14 @@ static bool json_is_plain(unsigned char c)
     return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
 }
 
-/* Moves behind a run of what stands for itself in a string: most of a prompt, so that it is looked at in eights. */
+/* Moves behind a run of what stands for itself in a string: most of a prompt, so that it is looked at in
+ * eights. */
 static void json_scan_plain(struct json_scan *s)
 {
     while (s->end - s->at >= 8) {
         uint64_t v = eight_load(s->at);
-        size_t n = eight_before(eight_below(v, 0x20) | eight_equal(v, '"') | eight_equal(v, '\\') | eight_high(v));
+        size_t n =
+            eight_before(eight_below(v, 0x20) | eight_equal(v, '"') | eight_equal(v, '\\') | eight_high(v));
         s->at += n;
         if (n < 8)
             return;
@@ -220,7 +223,7 @@ bool json_scan_text_is(struct slice inner, const char *text)
     return json_bytes_next(&bytes) < 0;
 }
 
-/* ---- numbers and words -------------------------------------------------------------------------------------- */
+/* ---- numbers and words ------------------------------------------------------------------------------- */
 
 static size_t json_scan_digits(struct json_scan *s)
 {
@@ -265,7 +268,7 @@ static bool json_scan_word(struct json_scan *s, const char *word, struct slice *
     return true;
 }
 
-/* ---- structure ---------------------------------------------------------------------------------------------- */
+/* ---- structure --------------------------------------------------------------------------------------- */
 
 static enum json_kind json_scan_open(struct json_scan *s, struct slice *token, bool object)
 {

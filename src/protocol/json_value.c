@@ -2,7 +2,8 @@
 #include "sluice/json_scan.h"
 
 /* The rest of the value whose first token was just read. */
-static bool json_value_finish(struct json_scan *s, enum json_kind kind, struct slice token, struct json_value *out)
+static bool json_value_finish(struct json_scan *s, enum json_kind kind, struct slice token,
+                              struct json_value *out)
 {
     const char *from = kind == JSON_KIND_STRING ? token.ptr - 1 : token.ptr;
     unsigned depth = s->depth;
@@ -120,34 +121,40 @@ bool json_value_int(struct json_value value, int64_t *out)
     return true;
 }
 
-/* Bytes up to the next blank or quote outside of a string, or up to the end of a string. */
-static size_t json_run(struct slice s, bool in_string)
+/* Bytes up to the next blank or quote. */
+static size_t json_outer_run(struct slice s)
 {
     size_t i = 0;
-    if (!in_string) {
-        while (i < s.len && !strchr(" \t\r\n\"", s.ptr[i]))
-            i++;
-        return i;
+    while (i < s.len && s.ptr[i] != ' ' && s.ptr[i] != '\n' && s.ptr[i] != '\r' && s.ptr[i] != '\t' &&
+           s.ptr[i] != '"')
+        i++;
+    return i;
+}
+
+/* A string's bytes, with both quotes. A quote that an odd number of backslashes stands before is escaped. */
+static size_t json_string_run(struct slice s)
+{
+    const char *from = s.ptr + 1, *end = s.ptr + s.len, *quote;
+    while ((quote = memchr(from, '"', (size_t)(end - from)))) {
+        const char *run = quote;
+        while (run > from && run[-1] == '\\')
+            run--;
+        from = quote + 1;
+        if ((quote - run) % 2 == 0)
+            return (size_t)(from - s.ptr);
     }
-    while (i < s.len && s.ptr[i] != '"')
-        i += s.ptr[i] == '\\' ? 2 : 1;
-    return i < s.len ? i + 1 : s.len;
+    return s.len;
 }
 
 bool json_scan_put_compact(struct buf *out, struct slice json)
 {
-    bool in_string = false;
     while (json.len > 0) {
-        size_t n = json_run(json, in_string);
+        size_t n = json_outer_run(json);
+        if (n == 0 && json.ptr[0] == '"')
+            n = json_string_run(json);
         if (!buf_append(out, json.ptr, n))
             return false;
-        json = slice_skip(json, n);
-        bool quote = !in_string && json.len > 0 && json.ptr[0] == '"';
-        if (quote && !buf_append_char(out, '"'))
-            return false;
-        if (!in_string)
-            json = slice_skip(json, 1);
-        in_string = quote;
+        json = slice_skip(json, n > 0 ? n : 1);
     }
     return true;
 }

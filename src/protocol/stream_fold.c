@@ -1,8 +1,8 @@
 /*
  * A tree of what was told so far, merged with every chunk.
  *
- * Strings are kept as they are escaped: joined, they are still JSON. (A surrogate pair that is cut between two chunks is
- * not; the tokenizer refuses its halves, and the stream is not kept.)
+ * Strings are kept as they are escaped: joined, they are still JSON. (A surrogate pair that is cut between
+ * two chunks is not; the tokenizer refuses its halves, and the stream is not kept.)
  */
 #include "sluice/stream_fold.h"
 
@@ -71,7 +71,7 @@ void stream_fold_free(struct stream_fold **fold)
     free(f);
 }
 
-/* ---- nodes -------------------------------------------------------------------------------------------------- */
+/* ---- nodes ------------------------------------------------------------------------------------------- */
 
 static bool fold_pay(struct stream_fold *f, size_t bytes)
 {
@@ -81,9 +81,11 @@ static bool fold_pay(struct stream_fold *f, size_t bytes)
     return true;
 }
 
-static struct fold_node *fold_add(struct stream_fold *f, struct fold_node **place, struct slice name, int64_t index)
+static struct fold_node *fold_add(struct stream_fold *f, struct fold_node **place, struct slice name,
+                                  int64_t index)
 {
-    struct fold_node *node = fold_pay(f, FOLD_NODE_COST + name.len) ? arena_alloc(&f->memory, sizeof *node) : NULL;
+    struct fold_node *node =
+        fold_pay(f, FOLD_NODE_COST + name.len) ? arena_alloc(&f->memory, sizeof *node) : NULL;
     char *copy = node ? arena_copy(&f->memory, name) : NULL;
     if (!copy)
         return NULL;
@@ -123,7 +125,7 @@ static struct fold_node *fold_find(const struct fold_node *object, const char *n
     return NULL;
 }
 
-/* ---- merging ------------------------------------------------------------------------------------------------ */
+/* ---- merging ----------------------------------------------------------------------------------------- */
 
 /* Of a container nothing can be made but the same container; an empty list may become anything. */
 static bool fold_become(struct fold_node *node, enum fold_kind kind)
@@ -143,7 +145,8 @@ static bool fold_append(struct stream_fold *f, struct fold_node *node, struct sl
     return fold_pay(f, text.len) && buf_append_slice(&node->text, text);
 }
 
-static bool fold_replace(struct stream_fold *f, struct fold_node *node, enum fold_kind kind, struct slice text)
+static bool fold_replace(struct stream_fold *f, struct fold_node *node, enum fold_kind kind,
+                         struct slice text)
 {
     if (!fold_become(node, kind))
         return false;
@@ -171,9 +174,11 @@ static bool fold_string(struct stream_fold *f, struct fold_node *node, struct js
     return fold_replace(f, node, FOLD_STRING, inner);
 }
 
-static bool fold_merge(struct stream_fold *f, struct fold_node *node, struct json_value value, unsigned depth);
+static bool fold_merge(struct stream_fold *f, struct fold_node *node, struct json_value value,
+                       unsigned depth);
 
-static bool fold_object(struct stream_fold *f, struct fold_node *node, struct json_value value, unsigned depth)
+static bool fold_object(struct stream_fold *f, struct fold_node *node, struct json_value value,
+                        unsigned depth)
 {
     struct json_items items;
     struct json_value member;
@@ -236,7 +241,7 @@ static bool fold_merge(struct stream_fold *f, struct fold_node *node, struct jso
     }
 }
 
-/* ---- chunks ------------------------------------------------------------------------------------------------- */
+/* ---- chunks ------------------------------------------------------------------------------------------ */
 
 static bool fold_choices(struct stream_fold *f, struct json_value choices)
 {
@@ -300,7 +305,7 @@ bool stream_fold_feed(struct stream_fold *f, struct slice data)
     return !f->failed;
 }
 
-/* ---- the object --------------------------------------------------------------------------------------------- */
+/* ---- the object -------------------------------------------------------------------------------------- */
 
 static bool fold_put(const struct fold_node *node, struct buf *out);
 
@@ -337,9 +342,11 @@ static bool fold_put(const struct fold_node *node, struct buf *out)
 {
     switch (node->kind) {
     case FOLD_STRING:
-        return buf_append_char(out, '"') && buf_append_slice(out, buf_slice(&node->text)) && buf_append_char(out, '"');
+        return buf_append_char(out, '"') && buf_append_slice(out, buf_slice(&node->text)) &&
+               buf_append_char(out, '"');
     case FOLD_LIST:
-        return buf_append_char(out, '[') && buf_append_slice(out, buf_slice(&node->text)) && buf_append_char(out, ']');
+        return buf_append_char(out, '[') && buf_append_slice(out, buf_slice(&node->text)) &&
+               buf_append_char(out, ']');
     case FOLD_OBJECT:
         return fold_put_object(node, NULL, out);
     case FOLD_INDEXED:
@@ -392,7 +399,8 @@ static bool fold_put_all(const struct stream_fold *f, const struct fold_node *ch
     bool comma = true;
     bool ok = buf_printf(out, "{\"object\":\"%s\"", f->chat ? "chat.completion" : "text_completion");
     for (const struct fold_node *child = f->root.first; ok && child; child = child->next)
-        if (child != choices && !(slice_equals_text(child->name, "usage") && child->text.len == strlen("null")))
+        if (child != choices &&
+            !(slice_equals_text(child->name, "usage") && child->text.len == strlen("null")))
             ok = fold_put_member(child, NULL, &comma, out);
     ok = ok && buf_append_text(out, ",\"choices\":[");
     for (const struct fold_node *choice = choices->first; ok && choice; choice = choice->next)

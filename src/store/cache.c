@@ -49,7 +49,7 @@ struct cache {
     struct cache_counts counts;
 };
 
-/* ---- making ------------------------------------------------------------------------------------------------- */
+/* ---- making ------------------------------------------------------------------------------------------ */
 
 static void cache_on_timer(evutil_socket_t fd, short what, void *arg);
 
@@ -137,7 +137,7 @@ const char *cache_engine(const struct cache *c)
     return cache_uses_redis(c) ? "redis" : c->local ? "lmdb" : "none";
 }
 
-/* ---- lookups ------------------------------------------------------------------------------------------------ */
+/* ---- lookups ----------------------------------------------------------------------------------------- */
 
 static void cache_answer(struct cache *c, const struct cache_entry *entry, cache_lookup_fn *fn, void *user)
 {
@@ -159,7 +159,8 @@ static bool cache_read_local(struct cache *c, const struct digest *key, struct c
     return ok;
 }
 
-/* The entry points into a buffer of the cache, which another lookup may use: it is taken out for the time of the call. */
+/* The entry points into a buffer of the cache, which another lookup may use: it is taken out for the time of
+ * the call. */
 static void cache_lookup_local(struct cache *c, const struct digest *key, cache_lookup_fn *fn, void *user)
 {
     struct cache_entry entry;
@@ -224,7 +225,7 @@ void cache_lookup_cancel(struct cache_lookup **lookup)
     free(l);
 }
 
-/* ---- stores ------------------------------------------------------------------------------------------------- */
+/* ---- stores ------------------------------------------------------------------------------------------ */
 
 static void cache_arm_timer(struct cache *c)
 {

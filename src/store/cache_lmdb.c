@@ -1,14 +1,8 @@
 /*
- * Reading, writing and removing, each in one transaction.
- *
- *   log     (arrival, piece)    ─▶ struct cache_lmdb_head and the record's bytes, cut into pieces
- *   index   key                 ─▶ arrival
- *   expiry  (expires, arrival)  ─▶ nothing
- *
- * Numbers in keys are big-endian, so that their order is that of the numbers. Writing appends to the log, and room is
- * made at its beginning: both ends of the tree are all that changes.
+ * Writing and removing, each in one transaction. Writing appends to the log, and room is made at its
+ * beginning: both ends of the tree are all that changes.
  */
-#include "cache_lmdb_file.h"
+#include "cache_lmdb_tables.h"
 
 #include "sluice/clock.h"
 
@@ -16,38 +10,14 @@
 #include <stdio.h>
 
 enum {
-    CACHE_LMDB_EXPIRE_MAX = 16,          /* entries that one write removes as expired */
-    CACHE_LMDB_EVICT_PIECES_MAX = 2048,  /* pieces that one write removes to make room */
-    CACHE_LMDB_CLEAR_MAX = 64,           /* entries that one clear removes */
-    CACHE_LMDB_CLEAR_LOOK_MAX = 4096,    /* and looks at */
+    CACHE_LMDB_EXPIRE_MAX = 16,         /* entries that one write removes as expired */
+    CACHE_LMDB_EVICT_PIECES_MAX = 2048, /* pieces that one write removes to make room */
+    CACHE_LMDB_CLEAR_MAX = 64,          /* entries that one clear removes */
+    CACHE_LMDB_CLEAR_LOOK_MAX = 4096,   /* and looks at */
     CACHE_LMDB_STUCK_MAX = 8,
     CACHE_LMDB_CHECK_WRITES = 128, /* a reader that was killed holds old pages until it is noticed */
     CACHE_LMDB_SLACK_PAGES = 1024,
-    CACHE_LMDB_LOOK_US = CLOCK_US_PER_SECOND,
     CACHE_LMDB_ENTRY_PAGES = 16 /* that a write may take beside the record's own */
-};
-
-struct cache_lmdb_head {
-    struct digest key;
-    int64_t stored_us, expires_us;
-    uint64_t length; /* of the record */
-    struct cache_owner owner;
-    uint8_t unused[2];
-};
-
-struct cache_lmdb_log_key {
-    uint64_t arrival;
-    uint32_t piece;
-} __attribute__((packed));
-
-struct cache_lmdb_expiry_key {
-    uint64_t expires, arrival;
-};
-
-/* Where a record is read to. */
-struct cache_lmdb_target {
-    char *at;
-    uint64_t left;
 };
 
 /* A write under way. */
@@ -58,150 +28,7 @@ struct cache_lmdb_write {
     size_t pieces; /* removed */
 };
 
-#define CACHE_VAL(object) ((MDB_val){sizeof(object), &(object)})
-
-static struct cache_lmdb_log_key cache_log_key(uint64_t arrival, uint32_t piece)
-{
-    return (struct cache_lmdb_log_key){htobe64(arrival), htobe32(piece)};
-}
-
-static struct cache_lmdb_expiry_key cache_expiry_key(int64_t expires_us, uint64_t arrival)
-{
-    return (struct cache_lmdb_expiry_key){htobe64((uint64_t)expires_us), htobe64(arrival)};
-}
-
-static MDB_val cache_key_val(const struct digest *key)
-{
-    return (MDB_val){DIGEST_SIZE, (void *)(uintptr_t)key->bytes};
-}
-
-static uint32_t cache_count_pieces(const struct cache_lmdb *s, uint64_t length)
-{
-    return (uint32_t)((sizeof(struct cache_lmdb_head) + length + s->piece - 1) / s->piece);
-}
-
-/* ---- reading ------------------------------------------------------------------------------------------------ */
-
-/* Now and then: a new store may have been begun by another process. */
-static void cache_lmdb_look(struct cache_lmdb *s)
-{
-    int64_t now = clock_monotonic_us();
-    if (s->looked_us > 0 && now - s->looked_us < CACHE_LMDB_LOOK_US)
-        return;
-    s->looked_us = now;
-    if (!cache_lmdb_is_current(s) && cache_lmdb_lock(s)) {
-        cache_lmdb_reopen(s, NULL);
-        cache_lmdb_unlock(s);
-    }
-}
-
-static int cache_lmdb_renew(struct cache_lmdb *s)
-{
-    int dead, rc = mdb_txn_renew(s->reader);
-    if (rc == MDB_MAP_RESIZED && (rc = mdb_env_set_mapsize(s->env, 0)) == 0)
-        rc = mdb_txn_renew(s->reader);
-    if (rc == MDB_READERS_FULL && (rc = mdb_reader_check(s->env, &dead)) == 0)
-        rc = mdb_txn_renew(s->reader);
-    return rc;
-}
-
-static int cache_read_arrival(const struct cache_lmdb *s, MDB_txn *txn, const struct digest *key, uint64_t *arrival)
-{
-    MDB_val index = cache_key_val(key), value;
-    int rc = mdb_get(txn, s->index, &index, &value);
-    if (rc != 0)
-        return rc;
-    if (value.mv_size != sizeof *arrival)
-        return MDB_CORRUPTED;
-    memcpy(arrival, value.mv_data, sizeof *arrival);
-    return 0;
-}
-
-static int cache_read_head(const struct cache_lmdb *s, MDB_txn *txn, uint64_t arrival, struct cache_lmdb_head *head)
-{
-    struct cache_lmdb_log_key log = cache_log_key(arrival, 0);
-    MDB_val key = CACHE_VAL(log), value;
-    int rc = mdb_get(txn, s->log, &key, &value);
-    if (rc != 0)
-        return rc == MDB_NOTFOUND ? MDB_CORRUPTED : rc;
-    if (value.mv_size < sizeof *head)
-        return MDB_CORRUPTED;
-    memcpy(head, value.mv_data, sizeof *head);
-    return head->length <= s->max_bytes ? 0 : MDB_CORRUPTED;
-}
-
-/* One piece, of which skip bytes are the head. */
-static int cache_take_piece(MDB_val piece, size_t skip, struct cache_lmdb_target *to)
-{
-    if (piece.mv_size < skip || piece.mv_size - skip > to->left || (piece.mv_size == 0 && to->left > 0))
-        return MDB_CORRUPTED;
-    memcpy(to->at, (char *)piece.mv_data + skip, piece.mv_size - skip);
-    to->at += piece.mv_size - skip;
-    to->left -= piece.mv_size - skip;
-    return 0;
-}
-
-static int cache_read_pieces(const struct cache_lmdb *s, uint64_t arrival, struct cache_lmdb_target to)
-{
-    struct cache_lmdb_log_key first = cache_log_key(arrival, 0);
-    MDB_val key = CACHE_VAL(first), value;
-    MDB_cursor *cursor;
-    int rc = mdb_cursor_open(s->reader, s->log, &cursor);
-    if (rc != 0)
-        return rc;
-    rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_KEY);
-    if (rc == 0)
-        rc = cache_take_piece(value, sizeof(struct cache_lmdb_head), &to);
-    while (rc == 0 && to.left > 0) {
-        rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
-        if (rc == 0)
-            rc = cache_take_piece(value, 0, &to);
-    }
-    mdb_cursor_close(cursor);
-    return rc == MDB_NOTFOUND ? MDB_CORRUPTED : rc;
-}
-
-static int cache_read_record(struct cache_lmdb *s, const struct digest *key, struct buf *out)
-{
-    struct cache_lmdb_head head;
-    uint64_t arrival;
-    int rc = cache_read_arrival(s, s->reader, key, &arrival);
-    if (rc == 0)
-        rc = cache_read_head(s, s->reader, arrival, &head);
-    if (rc != 0)
-        return rc;
-    if (head.expires_us <= clock_wall_us())
-        return MDB_NOTFOUND;
-    char *to = buf_reserve(out, head.length);
-    if (!to)
-        return MDB_NOTFOUND;
-    rc = cache_read_pieces(s, arrival, (struct cache_lmdb_target){to, head.length});
-    if (rc == 0)
-        buf_commit(out, head.length);
-    return rc;
-}
-
-enum cache_lmdb_result cache_lmdb_get(struct cache_lmdb *s, const struct digest *key, struct buf *out)
-{
-    cache_lmdb_look(s);
-    if (!s->env)
-        return CACHE_LMDB_FAILED;
-    int rc = cache_lmdb_renew(s);
-    if (rc == 0) {
-        rc = cache_read_record(s, key, out);
-        mdb_txn_reset(s->reader);
-    }
-    if (rc == 0)
-        return CACHE_LMDB_OK;
-    return rc == MDB_NOTFOUND ? CACHE_LMDB_MISS : cache_lmdb_fail(s, "reading", rc);
-}
-
-/* ---- a write, in general ------------------------------------------------------------------------------------ */
-
-static MDB_val cache_state_key(void)
-{
-    return (MDB_val){5, (void *)(uintptr_t) "state"};
-}
+/* ---- a write, in general ----------------------------------------------------------------------------- */
 
 static int cache_write_begin(struct cache_lmdb_write *w, struct cache_lmdb *s)
 {
@@ -234,25 +61,7 @@ static int cache_write_end(struct cache_lmdb_write *w, int rc)
     return rc;
 }
 
-/* Pages that hold something now. */
-static size_t cache_used_pages(const struct cache_lmdb *s, MDB_txn *txn)
-{
-    const MDB_dbi tables[] = {0, s->main, s->log, s->index, s->expiry}; /* 0: LMDB's list of free pages */
-    size_t pages = 2;
-    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
-        MDB_stat info;
-        if (mdb_stat(txn, tables[i], &info) == 0)
-            pages += info.ms_branch_pages + info.ms_leaf_pages + info.ms_overflow_pages;
-    }
-    return pages;
-}
-
-/* ---- removing ----------------------------------------------------------------------------------------------- */
-
-static int cache_ignore_missing(int rc)
-{
-    return rc == MDB_NOTFOUND ? 0 : rc;
-}
+/* ---- removing ---------------------------------------------------------------------------------------- */
 
 /* The key's place in the index, unless a later arrival has it. */
 static int cache_drop_index(struct cache_lmdb_write *w, uint64_t arrival, const struct digest *digest)
@@ -288,27 +97,10 @@ static int cache_drop(struct cache_lmdb_write *w, uint64_t arrival)
     return rc;
 }
 
-/* The first key of a table. */
-static int cache_first_key(struct cache_lmdb_write *w, MDB_dbi table, void *out, size_t size)
-{
-    MDB_cursor *cursor;
-    MDB_val key, value;
-    int rc = mdb_cursor_open(w->txn, table, &cursor);
-    if (rc != 0)
-        return rc;
-    rc = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
-    if (rc == 0 && key.mv_size != size)
-        rc = MDB_CORRUPTED;
-    if (rc == 0)
-        memcpy(out, key.mv_data, size);
-    mdb_cursor_close(cursor);
-    return rc;
-}
-
 static int cache_drop_oldest(struct cache_lmdb_write *w)
 {
     struct cache_lmdb_log_key oldest = {0};
-    int rc = cache_first_key(w, w->store->log, &oldest, sizeof oldest);
+    int rc = cache_first_key(w->txn, w->store->log, &oldest, sizeof oldest);
     if (rc != 0)
         return rc;
     w->state.evicted++;
@@ -320,7 +112,7 @@ static int cache_drop_expired(struct cache_lmdb_write *w)
     int64_t now = clock_wall_us();
     for (int i = 0; i < CACHE_LMDB_EXPIRE_MAX && w->pieces < CACHE_LMDB_EVICT_PIECES_MAX; i++) {
         struct cache_lmdb_expiry_key first = {0};
-        int rc = cache_first_key(w, w->store->expiry, &first, sizeof first);
+        int rc = cache_first_key(w->txn, w->store->expiry, &first, sizeof first);
         if (rc != 0 || (int64_t)be64toh(first.expires) > now)
             return cache_ignore_missing(rc);
         w->state.expired++;
@@ -336,8 +128,8 @@ static size_t cache_pages_of(const struct cache_lmdb *s, size_t record)
     return record / (2 * s->piece) + CACHE_LMDB_ENTRY_PAGES;
 }
 
-/* An eighth of the file, and of a small one more, is left to LMDB: what changes is copied, and the copied page is free
- * only two transactions later. */
+/* An eighth of the file, and of a small one more, is left to LMDB: what changes is copied, and the copied
+ * page is free only two transactions later. */
 static size_t cache_page_limit(const struct cache_lmdb *s)
 {
     size_t all = s->max_bytes / s->page_size, quarter = all / 4;
@@ -347,7 +139,8 @@ static size_t cache_page_limit(const struct cache_lmdb *s)
 
 static bool cache_has_room(const struct cache_lmdb_write *w, size_t record)
 {
-    return cache_used_pages(w->store, w->txn) + cache_pages_of(w->store, record) <= cache_page_limit(w->store);
+    return cache_used_pages(w->store, w->txn) + cache_pages_of(w->store, record) <=
+           cache_page_limit(w->store);
 }
 
 /* MDB_MAP_FULL where this call has removed enough and there is no room yet. */
@@ -363,7 +156,7 @@ static int cache_make_room(struct cache_lmdb_write *w, size_t record)
     return 0;
 }
 
-/* ---- storing ------------------------------------------------------------------------------------------------ */
+/* ---- storing ----------------------------------------------------------------------------------------- */
 
 struct cache_lmdb_new {
     struct cache_lmdb_head head;
@@ -371,8 +164,8 @@ struct cache_lmdb_new {
 };
 
 /* The first piece begins with the head. */
-static int cache_put_piece(struct cache_lmdb_write *w, struct cache_lmdb_log_key log, const struct cache_lmdb_head *head,
-                           struct slice bytes)
+static int cache_put_piece(struct cache_lmdb_write *w, struct cache_lmdb_log_key log,
+                           const struct cache_lmdb_head *head, struct slice bytes)
 {
     size_t before = head ? sizeof *head : 0;
     MDB_val key = CACHE_VAL(log), value = {before + bytes.len, NULL};
@@ -488,14 +281,18 @@ static enum cache_lmdb_result cache_lmdb_enter(struct cache_lmdb *s)
     return CACHE_LMDB_FAILED;
 }
 
-enum cache_lmdb_result cache_lmdb_put(struct cache_lmdb *s, const struct digest *key, const struct cache_owner *owner,
-                                      int64_t expires_us, struct slice record)
+enum cache_lmdb_result cache_lmdb_put(struct cache_lmdb *s, const struct digest *key,
+                                      const struct cache_owner *owner, int64_t expires_us,
+                                      struct slice record)
 {
     if (record.len > s->max_bytes / 8)
         return CACHE_LMDB_TOO_LARGE;
-    struct cache_lmdb_new n = {
-        {.key = *key, .stored_us = clock_wall_us(), .expires_us = expires_us, .length = record.len, .owner = *owner},
-        record};
+    struct cache_lmdb_new n = {{.key = *key,
+                                .stored_us = clock_wall_us(),
+                                .expires_us = expires_us,
+                                .length = record.len,
+                                .owner = *owner},
+                               record};
     enum cache_lmdb_result result = cache_lmdb_enter(s);
     if (result != CACHE_LMDB_OK)
         return result;
@@ -504,7 +301,7 @@ enum cache_lmdb_result cache_lmdb_put(struct cache_lmdb *s, const struct digest 
     return result;
 }
 
-/* ---- removing, from outside --------------------------------------------------------------------------------- */
+/* ---- removing, from outside -------------------------------------------------------------------------- */
 
 static enum cache_lmdb_result cache_lmdb_tell(struct cache_lmdb *s, int rc)
 {
@@ -528,7 +325,8 @@ enum cache_lmdb_result cache_lmdb_remove(struct cache_lmdb *s, const struct dige
     return cache_lmdb_tell(s, rc);
 }
 
-/* The next keys of the index, of which those of this owner are to be removed. *seen: how many were looked at. */
+/* The next keys of the index, of which those of this owner are to be removed. *seen: how many were looked at.
+ */
 static int cache_find_owned(struct cache_lmdb_write *w, const struct cache_owner *owner, struct digest *found,
                             size_t *count, size_t *seen)
 {
@@ -539,7 +337,8 @@ static int cache_find_owned(struct cache_lmdb_write *w, const struct cache_owner
     if (rc != 0)
         return rc;
     rc = mdb_cursor_get(cursor, &key, &value, s->clearing ? MDB_SET_RANGE : MDB_FIRST);
-    for (*count = *seen = 0; rc == 0 && *count < CACHE_LMDB_CLEAR_MAX && *seen < CACHE_LMDB_CLEAR_LOOK_MAX; ++*seen) {
+    for (*count = *seen = 0; rc == 0 && *count < CACHE_LMDB_CLEAR_MAX && *seen < CACHE_LMDB_CLEAR_LOOK_MAX;
+         ++*seen) {
         struct cache_lmdb_head head;
         uint64_t arrival;
         if (key.mv_size != DIGEST_SIZE || value.mv_size != sizeof arrival) {
@@ -586,7 +385,8 @@ static int cache_clear_oldest(struct cache_lmdb_write *w, uint64_t *removed)
     return rc == MDB_NOTFOUND && count > 0 ? 0 : rc;
 }
 
-enum cache_lmdb_result cache_lmdb_clear(struct cache_lmdb *s, const struct cache_owner *owner, uint64_t *removed)
+enum cache_lmdb_result cache_lmdb_clear(struct cache_lmdb *s, const struct cache_owner *owner,
+                                        uint64_t *removed)
 {
     struct cache_lmdb_write w;
     enum cache_lmdb_result result = cache_lmdb_enter(s);
@@ -594,57 +394,8 @@ enum cache_lmdb_result cache_lmdb_clear(struct cache_lmdb *s, const struct cache
         return result;
     int rc = cache_write_begin(&w, s);
     if (rc == 0)
-        rc = cache_write_end(&w, owner ? cache_clear_owned(&w, owner, removed) : cache_clear_oldest(&w, removed));
+        rc = cache_write_end(&w,
+                             owner ? cache_clear_owned(&w, owner, removed) : cache_clear_oldest(&w, removed));
     cache_lmdb_unlock(s);
     return cache_lmdb_tell(s, rc);
-}
-
-/* ---- what there is ------------------------------------------------------------------------------------------ */
-
-static int cache_read_oldest(struct cache_lmdb *s, int64_t *oldest_us)
-{
-    struct cache_lmdb_write w = {.store = s, .txn = s->reader};
-    struct cache_lmdb_log_key oldest = {0};
-    struct cache_lmdb_head head = {0};
-    int rc = cache_first_key(&w, s->log, &oldest, sizeof oldest);
-    if (rc == 0)
-        rc = cache_read_head(s, s->reader, be64toh(oldest.arrival), &head);
-    *oldest_us = head.stored_us;
-    return cache_ignore_missing(rc);
-}
-
-static int cache_read_stats(struct cache_lmdb *s, struct cache_lmdb_stats *out)
-{
-    MDB_val key = cache_state_key(), value;
-    struct cache_lmdb_state state;
-    MDB_envinfo info;
-    int rc = mdb_get(s->reader, s->main, &key, &value);
-    if (rc != 0 || value.mv_size != sizeof state)
-        return rc != 0 ? rc : MDB_CORRUPTED;
-    memcpy(&state, value.mv_data, sizeof state);
-    mdb_env_info(s->env, &info);
-    *out = (struct cache_lmdb_stats){
-        .entries = state.entries,
-        .used_bytes = cache_used_pages(s, s->reader) * s->page_size,
-        .file_bytes = (info.me_last_pgno + 1) * s->page_size,
-        .max_bytes = s->max_bytes,
-        .stored = state.stored,
-        .evicted = state.evicted,
-        .expired = state.expired,
-    };
-    return cache_read_oldest(s, &out->oldest_us);
-}
-
-enum cache_lmdb_result cache_lmdb_stats(struct cache_lmdb *s, struct cache_lmdb_stats *out)
-{
-    *out = (struct cache_lmdb_stats){0};
-    cache_lmdb_look(s);
-    if (!s->env)
-        return CACHE_LMDB_FAILED;
-    int rc = cache_lmdb_renew(s);
-    if (rc == 0) {
-        rc = cache_read_stats(s, out);
-        mdb_txn_reset(s->reader);
-    }
-    return rc == 0 ? CACHE_LMDB_OK : cache_lmdb_fail(s, "reading", rc);
 }

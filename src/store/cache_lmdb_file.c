@@ -52,7 +52,7 @@ static bool cache_lmdb_path(const struct cache_lmdb *s, const char *suffix, char
     return n > 0 && n < CACHE_LMDB_PATH_MAX;
 }
 
-/* ---- the lock ----------------------------------------------------------------------------------------------- */
+/* ---- the lock ---------------------------------------------------------------------------------------- */
 
 bool cache_lmdb_lock(struct cache_lmdb *s)
 {
@@ -78,7 +78,7 @@ static bool cache_lmdb_lock_soon(struct cache_lmdb *s)
     return false;
 }
 
-/* ---- the boot ----------------------------------------------------------------------------------------------- */
+/* ---- the boot ---------------------------------------------------------------------------------------- */
 
 static bool cache_lmdb_read_text(const char *path, char out[CACHE_LMDB_BOOT_SIZE])
 {
@@ -109,14 +109,16 @@ static bool cache_lmdb_note_boot(const struct cache_lmdb *s)
     char path[CACHE_LMDB_PATH_MAX], now[CACHE_LMDB_BOOT_SIZE];
     if (cache_lmdb_is_of_this_boot(s) || !cache_lmdb_this_boot(now))
         return true;
-    int fd = cache_lmdb_path(s, "/boot", path) ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600) : -1;
+    int fd = cache_lmdb_path(s, "/boot", path)
+                 ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600)
+                 : -1;
     if (fd < 0)
         return false;
     ssize_t written = write(fd, now, strlen(now));
     return close(fd) == 0 && written == (ssize_t)strlen(now);
 }
 
-/* ---- the folder --------------------------------------------------------------------------------------------- */
+/* ---- the folder -------------------------------------------------------------------------------------- */
 
 static void cache_lmdb_remove_folder(const struct cache_lmdb *s, const char *suffix)
 {
@@ -131,7 +133,8 @@ static void cache_lmdb_remove_folder(const struct cache_lmdb *s, const char *suf
 }
 
 /* While the store is opened the caller tells what was done; later it goes to the log. */
-static void cache_lmdb_tell(struct buf *notice, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void cache_lmdb_tell(struct buf *notice, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 static void cache_lmdb_tell(struct buf *notice, const char *format, ...)
 {
@@ -178,7 +181,7 @@ static void cache_lmdb_judge_files(struct cache_lmdb *s, struct buf *notice)
         cache_lmdb_remove_folder(s, "");
 }
 
-/* ---- opening ------------------------------------------------------------------------------------------------ */
+/* ---- opening ----------------------------------------------------------------------------------------- */
 
 static void cache_lmdb_shut(struct cache_lmdb *s)
 {
@@ -220,7 +223,9 @@ static int cache_lmdb_check_state(struct cache_lmdb *s, MDB_txn *txn)
     if (rc != 0)
         return rc;
     memcpy(&state, value.mv_data, sizeof state);
-    return memcmp(state.magic, cache_lmdb_magic, sizeof state.magic) == 0 && state.piece == s->piece ? 0 : MDB_INVALID;
+    return memcmp(state.magic, cache_lmdb_magic, sizeof state.magic) == 0 && state.piece == s->piece
+               ? 0
+               : MDB_INVALID;
 }
 
 /* The state first: a foreign store must not get tables of ours. */
@@ -320,11 +325,11 @@ bool cache_lmdb_is_current(const struct cache_lmdb *s)
 {
     char data[CACHE_LMDB_PATH_MAX];
     struct stat info;
-    return s->env && cache_lmdb_path(s, "/data.mdb", data) && stat(data, &info) == 0 && info.st_ino == s->inode &&
-           info.st_dev == s->device;
+    return s->env && cache_lmdb_path(s, "/data.mdb", data) && stat(data, &info) == 0 &&
+           info.st_ino == s->inode && info.st_dev == s->device;
 }
 
-/* ---- from outside ------------------------------------------------------------------------------------------- */
+/* ---- from outside ------------------------------------------------------------------------------------ */
 
 static bool cache_lmdb_open_lock(struct cache_lmdb *s)
 {
@@ -335,7 +340,8 @@ static bool cache_lmdb_open_lock(struct cache_lmdb *s)
     return s->lock_fd >= 0;
 }
 
-struct cache_lmdb *cache_lmdb_open(const char *state_dir, size_t max_bytes, struct buf *notice, struct buf *error)
+struct cache_lmdb *cache_lmdb_open(const char *state_dir, size_t max_bytes, struct buf *notice,
+                                   struct buf *error)
 {
     struct cache_lmdb *s = calloc(1, sizeof *s);
     size_t page = (size_t)sysconf(_SC_PAGESIZE);

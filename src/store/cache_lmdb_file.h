@@ -6,9 +6,9 @@
  *   STATE_DIR/cache-v1/boot   the boot of the machine at which the store was begun
  *   STATE_DIR/cache-v1.bad/   what was moved aside last
  *
- * In the data file: "log" holds the records in pieces, in the order of their arrival, "index" finds the arrival by a
- * key, "expiry" orders the arrivals by the end of their time. The main table holds the state, beside LMDB's own notes of
- * those three.
+ * In the data file: "log" holds the records in pieces, in the order of their arrival, "index" finds the
+ * arrival by a key, "expiry" orders the arrivals by the end of their time. The main table holds the state,
+ * beside LMDB's own notes of those three.
  */
 #ifndef SLUICE_CACHE_LMDB_FILE_H
 #define SLUICE_CACHE_LMDB_FILE_H
@@ -33,7 +33,7 @@ struct cache_lmdb {
     size_t max_bytes;
     int lock_fd;
     bool locked;
-    MDB_env *env; /* NULL: not open; the next write tries again */
+    MDB_env *env;    /* NULL: not open; the next write tries again */
     MDB_txn *reader; /* reset between reads */
     MDB_dbi log, index, expiry, main;
     size_t piece;
@@ -43,7 +43,7 @@ struct cache_lmdb {
     int64_t looked_us; /* when it was last seen that this is still the one */
     bool damaged;      /* to be moved aside by the next write */
     unsigned writes;
-    unsigned stuck;    /* writes in a row for which nothing could be removed */
+    unsigned stuck;           /* writes in a row for which nothing could be removed */
     struct digest clear_from; /* where a clear by owner goes on */
     bool clearing;
     char trouble[CACHE_LMDB_TROUBLE_MAX];

@@ -54,8 +54,9 @@ static uint64_t cache_get64(const char *at)
     return le64toh(value);
 }
 
-/* For each word a step that can be undone: two texts that differ in one word always differ in their sums, others but
- * for one in 2^64. It guards against accidents, not against somebody who can write into the store. */
+/* For each word a step that can be undone: two texts that differ in one word always differ in their sums,
+ * others but for one in 2^64. It guards against accidents, not against somebody who can write into the store.
+ */
 static uint64_t cache_sum_words(uint64_t sum, const char *bytes, size_t len)
 {
     const uint64_t factor = UINT64_C(0x9E3779B97F4A7C15);
@@ -110,7 +111,8 @@ bool cache_record_write(struct buf *out, const struct digest *key, const struct 
 bool cache_record_read(struct slice bytes, const struct digest *key, struct cache_entry *out)
 {
     *out = (struct cache_entry){0};
-    if (bytes.len < CACHE_RECORD_HEAD_SIZE || memcmp(bytes.ptr, cache_record_magic, sizeof cache_record_magic) != 0)
+    if (bytes.len < CACHE_RECORD_HEAD_SIZE ||
+        memcmp(bytes.ptr, cache_record_magic, sizeof cache_record_magic) != 0)
         return false;
     const char *head = bytes.ptr;
     struct slice rest = slice_skip(bytes, CACHE_RECORD_HEAD_SIZE);

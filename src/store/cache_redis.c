@@ -31,7 +31,8 @@ static enum cache_redis_result cache_redis_judge(const struct cache_redis_get *g
         return CACHE_REDIS_MISS;
     struct slice value = redis_reply_text(reply);
     size_t max = g->max_bytes + CACHE_RECORD_HEAD_SIZE + CACHE_CONTENT_TYPE_MAX;
-    if (redis_reply_type(reply) != REDIS_TYPE_STRING || value.len > max || !cache_record_read(value, &g->key, entry))
+    if (redis_reply_type(reply) != REDIS_TYPE_STRING || value.len > max ||
+        !cache_record_read(value, &g->key, entry))
         return CACHE_REDIS_NONSENSE;
     return entry->expires_us > clock_wall_us() ? CACHE_REDIS_HIT : CACHE_REDIS_MISS;
 }

@@ -1,8 +1,8 @@
 /*
  * All entries in Redis, by SCAN: a few hundred names, then what is to be done with each, then the next names.
  *
- * The walk lives until its last command was answered. An owner stands in the head of a record: those bytes are all that
- * is read of one.
+ * The walk lives until its last command was answered. An owner stands in the head of a record: those bytes
+ * are all that is read of one.
  */
 #include "sluice/cache_redis.h"
 
@@ -148,7 +148,8 @@ static void walk_start(const struct cache_walk *how)
     walk_scan(w);
 }
 
-void cache_redis_clear(struct redis *link, const struct cache_owner *owner, cache_redis_walked_fn *done, void *user)
+void cache_redis_clear(struct redis *link, const struct cache_owner *owner, cache_redis_walked_fn *done,
+                       void *user)
 {
     struct cache_walk w = {.link = link, .remove = true, .owned = owner != NULL, .done = done, .user = user};
     if (owner)

@@ -5,8 +5,8 @@
  *   bits 41…16  end of the lease: the monotonic clock in units of 2^16 µs, the lowest 26 bits
  *   bits 15…0   tag: bits of the key beyond those that chose the slot
  *
- * The monotonic clock is one for all processes of a boot. A word of an earlier boot ends far from now or within a
- * minute.
+ * The monotonic clock is one for all processes of a boot. A word of an earlier boot ends far from now or
+ * within a minute.
  */
 #include "sluice/inflight.h"
 
@@ -37,9 +37,10 @@ static inflight_word *inflight_slot(const struct inflight *t, uint32_t slot)
 
 bool inflight_open(struct inflight *t, const char *state_dir, struct buf *message)
 {
-    _Static_assert(sizeof(inflight_word) == sizeof(uint64_t) && ATOMIC_LLONG_LOCK_FREE == 2, "words are shared");
-    return shared_file_open(&t->file, state_dir, "inflight", INFLIGHT_VERSION, INFLIGHT_SLOTS * sizeof(inflight_word),
-                            message) != SHARED_FILE_FAILED;
+    _Static_assert(sizeof(inflight_word) == sizeof(uint64_t) && ATOMIC_LLONG_LOCK_FREE == 2,
+                   "words are shared");
+    return shared_file_open(&t->file, state_dir, "inflight", INFLIGHT_VERSION,
+                            INFLIGHT_SLOTS * sizeof(inflight_word), message) != SHARED_FILE_FAILED;
 }
 
 void inflight_close(struct inflight *t)
@@ -47,7 +48,7 @@ void inflight_close(struct inflight *t)
     shared_file_close(&t->file);
 }
 
-/* ---- words -------------------------------------------------------------------------------------------------- */
+/* ---- words ------------------------------------------------------------------------------------------- */
 
 static uint64_t inflight_tag(uint64_t word)
 {
@@ -76,7 +77,7 @@ static bool inflight_is_live(uint64_t word)
     return word != 0 && pid > 0 && inflight_has_time(word) && (kill(pid, 0) == 0 || errno != ESRCH);
 }
 
-/* ---- claims ------------------------------------------------------------------------------------------------- */
+/* ---- claims ------------------------------------------------------------------------------------------ */
 
 struct inflight_claim inflight_claim(struct inflight *t, const struct digest *key, int64_t lease_us)
 {

@@ -1,7 +1,7 @@
 /*
  * The canonical form: it is its own form, and does not change when white space is added, escapes are written
- * differently, numbers are written differently, or members are turned round. Where jansson holds both texts, two forms
- * are equal exactly where their values are.
+ * differently, numbers are written differently, or members are turned round. Where jansson holds both texts,
+ * two forms are equal exactly where their values are.
  */
 #include "fuzz.h"
 
@@ -85,15 +85,18 @@ static void check_disguised(struct slice text, struct slice expected)
     buf_free(&other);
 }
 
-/* Of two texts. jansson rounds, so that equal values may have different forms, but never the other way round. */
+/* Of two texts. jansson rounds, so that equal values may have different forms, but never the other way round.
+ */
 static void check_pair(struct slice a, struct slice b)
 {
     struct buf x, y;
     bool both = form(a, &x);
     both = form(b, &y) && both;
     if (both && slice_equals(buf_slice(&x), buf_slice(&y))) {
-        json_t *p = json_loadb(a.ptr, a.len, JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, NULL);
-        json_t *q = json_loadb(b.ptr, b.len, JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, NULL);
+        json_t *p =
+            json_loadb(a.ptr, a.len, JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, NULL);
+        json_t *q =
+            json_loadb(b.ptr, b.len, JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, NULL);
         FUZZ_ASSERT(!p || !q || json_equal(p, q));
         json_decref(p);
         json_decref(q);

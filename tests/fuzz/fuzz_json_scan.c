@@ -1,8 +1,8 @@
 /*
- * The tokenizer against jansson: both accept the same texts, but for what jansson itself cannot hold (numbers beyond a
- * double, NUL in a name, its own limit of depth), for the tokenizer's limit of depth, and for NUL bytes, which jansson
- * partly takes for the end. What is accepted is read whole,
- * compacted, and means the same.
+ * The tokenizer against jansson: both accept the same texts, but for what jansson itself cannot hold (numbers
+ * beyond a double, NUL in a name, its own limit of depth), for the tokenizer's limit of depth, and for NUL
+ * bytes, which jansson partly takes for the end. What is accepted is read whole, compacted, and means the
+ * same.
  */
 #include "fuzz.h"
 

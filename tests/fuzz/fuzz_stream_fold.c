@@ -1,6 +1,6 @@
 /*
- * Streams and answers: whatever the events, what is folded is JSON within its cap; an answer that can be told as a stream
- * comes back from it, and telling that again gives the same.
+ * Streams and answers: whatever the events, what is folded is JSON within its cap; an answer that can be told
+ * as a stream comes back from it, and telling that again gives the same.
  */
 #include "fuzz.h"
 

@@ -24,7 +24,8 @@ const char *world_path(const struct world *w, const char *name);
 
 struct digest world_key(uint64_t number);
 
-/* A record of the key with a body of so many bytes that depend on the key and salt; expires after so many ms. */
+/* A record of the key with a body of so many bytes that depend on the key and salt; expires after so many ms.
+ */
 void world_record(struct buf *out, const struct digest *key, size_t body, uint64_t salt, int64_t expires_ms);
 
 /* Whether the record is whole and its body is that of key and some salt; gives the salt. */

@@ -161,7 +161,8 @@ static void what_is_too_large_is_not_kept(void **state)
     large[MAX_ENTRY] = '\0';
     cache_set_max_entry(f->cache, MAX_ENTRY);
     assert_true(store(f, 2, large, 60000));
-    assert_int_equal(cache_counts(f->cache)->too_large, f->redis ? 1 : 2); /* an eighth of the store is its own bound */
+    assert_int_equal(cache_counts(f->cache)->too_large,
+                     f->redis ? 1 : 2); /* an eighth of the store is its own bound */
     free(large);
 }
 
@@ -186,7 +187,7 @@ static void a_busy_store_is_tried_again(void **state)
     close(fd);
 }
 
-/* ---- with Redis --------------------------------------------------------------------------------------------- */
+/* ---- with Redis -------------------------------------------------------------------------------------- */
 
 static void name_of(uint64_t number, char out[100])
 {
@@ -214,12 +215,10 @@ static void redis_holds_it_with_an_expiry(void **state)
 static void nonsense_is_a_miss(void **state)
 {
     struct fixture *f = *state;
-    static const char *const commands[][2] = {{"SET", "nonsense"},
-                                              {"SET", "SLC1aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"},
-                                              {"DEL", ""},
-                                              {"LPUSH", "a"},
-                                              {"SETRANGE", "60 x"},
-                                              {"APPEND", "x"}};
+    static const char *const commands[][2] = {
+        {"SET", "nonsense"},  {"SET", "SLC1aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"},
+        {"DEL", ""},          {"LPUSH", "a"},
+        {"SETRANGE", "60 x"}, {"APPEND", "x"}};
     char name[100], command[300], reply[100];
     name_of(1, name);
     for (size_t i = 0; i < TEST_COUNT(commands); i++) {

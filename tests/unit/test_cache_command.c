@@ -71,8 +71,12 @@ static void wrong_lines_are_told(void **state)
 {
     struct world *w = *state;
     char output[OUTPUT_MAX];
-    static const char *const lines[][4] = {{NULL},          {"stats", "clear"},          {"nonsense"},
-                                           {"clear", "--key"}, {"clear", "--key", "0123"}, {"stats", "--key", "001122334455"},
+    static const char *const lines[][4] = {{NULL},
+                                           {"stats", "clear"},
+                                           {"nonsense"},
+                                           {"clear", "--key"},
+                                           {"clear", "--key", "0123"},
+                                           {"stats", "--key", "001122334455"},
                                            {"stats", "--env-file"}};
     for (size_t i = 0; i < TEST_COUNT(lines); i++) {
         assert_int_equal(run(w, lines[i], output), 2);

@@ -33,7 +33,7 @@ static void every_part_counts(void **state)
     (void)state;
     struct cache_key_place place = a_place();
     struct digest first = key_of(&place, "{}");
-    struct slice *parts[] = {&place.scope, &place.scope_id, &place.base_url, &place.endpoint, &place.path,
+    struct slice *parts[] = {&place.scope, &place.scope_id, &place.base_url,     &place.endpoint, &place.path,
                              &place.query, &place.beta,     &place.organization, &place.project};
     for (size_t i = 0; i < TEST_COUNT(parts); i++) {
         struct slice before = *parts[i];
@@ -64,13 +64,15 @@ static void what_does_not_change_the_answer_does_not_count(void **state)
     (void)state;
     struct cache_key_place place = a_place();
     struct digest plain = key_of(&place, "{\"model\":\"m\",\"seed\":1}");
-    struct digest more = key_of(&place, "{\"seed\":1.0,\"user\":\"u\",\"stream\":true,\"stream_options\":{\"include_usage\":true},"
-                                        "\"metadata\":{\"a\":\"b\"},\"safety_identifier\":\"s\",\"prompt_cache_key\":\"k\","
-                                        "\"prompt_cache_retention\":\"24h\",\"prompt_cache_options\":{},\"model\":\"m\"}");
+    struct digest more = key_of(
+        &place, "{\"seed\":1.0,\"user\":\"u\",\"stream\":true,\"stream_options\":{\"include_usage\":true},"
+                "\"metadata\":{\"a\":\"b\"},\"safety_identifier\":\"s\",\"prompt_cache_key\":\"k\","
+                "\"prompt_cache_retention\":\"24h\",\"prompt_cache_options\":{},\"model\":\"m\"}");
     assert_true(digest_equals(&plain, &more));
     static const char *const different[] = {
-        "{\"model\":\"m\",\"seed\":2}", "{\"model\":\"m\",\"seed\":1,\"x\":null}", "{\"model\":\"m\",\"seed\":1,\"n\":1}",
-        "{\"model\":\"m\",\"seed\":1,\"encoding_format\":\"float\"}", "{\"model\":\"M\",\"seed\":1}"};
+        "{\"model\":\"m\",\"seed\":2}", "{\"model\":\"m\",\"seed\":1,\"x\":null}",
+        "{\"model\":\"m\",\"seed\":1,\"n\":1}", "{\"model\":\"m\",\"seed\":1,\"encoding_format\":\"float\"}",
+        "{\"model\":\"M\",\"seed\":1}"};
     for (size_t i = 0; i < TEST_COUNT(different); i++) {
         struct digest other = key_of(&place, different[i]);
         assert_false(digest_equals(&plain, &other));
@@ -91,7 +93,8 @@ static void items_share_a_frame(void **state)
     (void)state;
     struct cache_key_place p = a_place();
     struct digest one = item_key(&p, "{\"model\":\"m\",\"input\":\"a\"}", "\"a\"");
-    struct digest two = item_key(&p, "{\"input\":[\"b\",\"a\"],\"model\":\"m\",\"encoding_format\":\"base64\"}", "\"\\u0061\"");
+    struct digest two = item_key(
+        &p, "{\"input\":[\"b\",\"a\"],\"model\":\"m\",\"encoding_format\":\"base64\"}", "\"\\u0061\"");
     assert_true(digest_equals(&one, &two));
     struct digest other = item_key(&p, "{\"model\":\"m\",\"input\":\"a\",\"dimensions\":5}", "\"a\"");
     assert_false(digest_equals(&one, &other));
@@ -115,7 +118,7 @@ static void kinds_of_keys_are_apart(void **state)
     assert_false(digest_equals(&request, &frame));
 }
 
-/* ---- the property ------------------------------------------------------------------------------------------- */
+/* ---- the property ------------------------------------------------------------------------------------ */
 
 static void random_text(struct buf *b)
 {
@@ -127,7 +130,8 @@ static void random_text(struct buf *b)
 
 static void random_json(struct buf *b, int depth)
 {
-    static const char *const scalars[] = {"0", "1", "null", "true", "\"a\"", "\"\\u0061\"", "1.0", "\"0\"", "-1"};
+    static const char *const scalars[] = {"0",           "1",   "null",  "true", "\"a\"",
+                                          "\"\\u0061\"", "1.0", "\"0\"", "-1"};
     long kind = depth > 2 ? 0 : random() % 3;
     if (kind == 0) {
         assert_true(buf_append_text(b, scalars[random() % (long)TEST_COUNT(scalars)]));
@@ -155,7 +159,8 @@ static int compare_seen(const void *a, const void *b)
     return memcmp(&((const struct seen *)a)->key, &((const struct seen *)b)->key, sizeof(struct digest));
 }
 
-/* Tenants are hostile: they choose every other part and the body, so that they run into each other if they can. */
+/* Tenants are hostile: they choose every other part and the body, so that they run into each other if they
+ * can. */
 static void two_tenants_never_share_a_key(void **state)
 {
     (void)state;
@@ -172,10 +177,11 @@ static void two_tenants_never_share_a_key(void **state)
         assert_true(digest_sha256(slice_make(&seen[i].tenant, sizeof seen[i].tenant), &tenant));
         for (size_t j = 0; j < TEST_COUNT(texts); j++)
             random() % 4 ? buf_clear(&texts[j]) : random_text(&texts[j]);
-        struct cache_key_place place = {
-            SLICE_LITERAL("client"), slice_make(&tenant, sizeof tenant), buf_slice(&texts[0]), buf_slice(&texts[1]),
-            buf_slice(&texts[2]),    buf_slice(&texts[3]),               buf_slice(&texts[4]), buf_slice(&texts[5]),
-            buf_slice(&texts[6])};
+        struct cache_key_place place = {SLICE_LITERAL("client"), slice_make(&tenant, sizeof tenant),
+                                        buf_slice(&texts[0]),    buf_slice(&texts[1]),
+                                        buf_slice(&texts[2]),    buf_slice(&texts[3]),
+                                        buf_slice(&texts[4]),    buf_slice(&texts[5]),
+                                        buf_slice(&texts[6])};
         buf_clear(&body);
         random_json(&body, 0);
         seen[i].key = key_of(&place, buf_text(&body));

@@ -61,7 +61,8 @@ static enum cache_lmdb_result put(struct fixture *f, uint64_t number, size_t siz
 {
     struct digest key = world_key(number);
     world_record(&f->record, &key, size, salt, ms);
-    return cache_lmdb_put(f->store, &key, &owner, clock_wall_us() + ms * CLOCK_US_PER_MS, buf_slice(&f->record));
+    return cache_lmdb_put(f->store, &key, &owner, clock_wall_us() + ms * CLOCK_US_PER_MS,
+                          buf_slice(&f->record));
 }
 
 /* The salt of the entry, or -1 for a miss. */
@@ -88,7 +89,8 @@ static struct cache_lmdb_stats stats(struct fixture *f)
 static void entries_come_back_at_every_size(void **state)
 {
     struct fixture *f = *state;
-    static const size_t sizes[] = {8, 100, 1900, 1973, 1974, 1975, 2018, 2019, 3900, 4036, 8192, 100000, 520000};
+    static const size_t sizes[] = {8,    100,  1900, 1973, 1974,   1975,  2018,
+                                   2019, 3900, 4036, 8192, 100000, 520000};
     for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
         assert_int_equal(put(f, i, sizes[i], i, TTL_MS), CACHE_LMDB_OK);
         assert_int_equal(get(f, i), i);
@@ -201,8 +203,9 @@ static void clear_takes_an_owner_or_all(void **state)
     for (uint64_t i = 0; i < 300; i++) {
         struct digest key = world_key(i);
         world_record(&f->record, &key, 1000, i, TTL_MS);
-        assert_int_equal(cache_lmdb_put(f->store, &key, i % 3 ? &owner : &other_owner, INT64_MAX, buf_slice(&f->record)),
-                         CACHE_LMDB_OK);
+        assert_int_equal(
+            cache_lmdb_put(f->store, &key, i % 3 ? &owner : &other_owner, INT64_MAX, buf_slice(&f->record)),
+            CACHE_LMDB_OK);
     }
     while (cache_lmdb_clear(f->store, &other_owner, &removed) == CACHE_LMDB_OK)
         ;
@@ -217,7 +220,7 @@ static void clear_takes_an_owner_or_all(void **state)
     assert_int_equal(get(f, 1), 5);
 }
 
-/* ---- other processes ---------------------------------------------------------------------------------------- */
+/* ---- other processes --------------------------------------------------------------------------------- */
 
 static void a_held_lock_is_busy_and_reads_go_on(void **state)
 {
@@ -302,7 +305,7 @@ static void a_stopped_writer_holds_nobody_up(void **state)
     assert_int_equal(put(f, 9000, 100, 1, TTL_MS), CACHE_LMDB_OK);
 }
 
-/* ---- files that are not as they should be --------------------------------------------------------------------- */
+/* ---- files that are not as they should be ------------------------------------------------------------ */
 
 static void write_file(const char *path, const char *bytes, size_t len, off_t at)
 {

@@ -1,6 +1,6 @@
 /*
- * The embedded store at its bound: several processes write new entries without a pause while others are killed in the
- * middle, and a reader checks every byte that it is given.
+ * The embedded store at its bound: several processes write new entries without a pause while others are
+ * killed in the middle, and a reader checks every byte that it is given.
  *
  * A second for the tests; SLUICE_CACHE_LOAD_SECONDS=300 by hand for the long run, whose numbers it prints.
  */
@@ -135,21 +135,24 @@ static void at_its_bound_under_load_and_kills(void **state)
     assert_non_null(store);
     assert_int_equal(out.len, 0);
     assert_int_equal(cache_lmdb_stats(store, &stats), CACHE_LMDB_OK);
-    print_message("%u s, bound %zu MiB: file at most %.1f MiB, %llu entries, %llu stored, %llu evicted, %u kills\n", seconds,
-                  max >> 20, (double)most / (1 << 20), (unsigned long long)stats.entries,
-                  (unsigned long long)stats.stored, (unsigned long long)stats.evicted, kills);
+    print_message(
+        "%u s, bound %zu MiB: file at most %.1f MiB, %llu entries, %llu stored, %llu evicted, %u kills\n",
+        seconds, max >> 20, (double)most / (1 << 20), (unsigned long long)stats.entries,
+        (unsigned long long)stats.stored, (unsigned long long)stats.evicted, kills);
     print_message("puts: %llu ok, %llu busy, %llu full, %llu failed, mean %.0f us, longest %llu us\n",
                   (unsigned long long)s->stored, (unsigned long long)s->busy, (unsigned long long)s->full,
-                  (unsigned long long)s->failed, (double)s->put_us / (double)(s->stored + s->busy + s->full + 1),
+                  (unsigned long long)s->failed,
+                  (double)s->put_us / (double)(s->stored + s->busy + s->full + 1),
                   (unsigned long long)s->longest_us);
-    print_message("gets: %llu hits, %llu misses, %llu wrong, mean %.1f us, longest %llu us\n", (unsigned long long)r.hits,
-                  (unsigned long long)r.misses, (unsigned long long)r.wrong,
+    print_message("gets: %llu hits, %llu misses, %llu wrong, mean %.1f us, longest %llu us\n",
+                  (unsigned long long)r.hits, (unsigned long long)r.misses, (unsigned long long)r.wrong,
                   (double)r.total_us / (double)(r.hits + r.misses + 1), (unsigned long long)r.longest_us);
     assert_true(stats.file_bytes <= max);
     assert_int_equal(s->failed, 0);
     assert_int_equal(r.wrong, 0);
     assert_true(r.hits > 0);
-    /* The store is the one that was begun first: a killed writer may at most have been counted by one of the two. */
+    /* The store is the one that was begun first: a killed writer may at most have been counted by one of the
+     * two. */
     assert_in_range(stats.stored, s->stored, s->stored + kills + WRITERS);
     cache_lmdb_close(&store);
     buf_free(&out);

@@ -5,13 +5,14 @@
 
 static const char *judge(const char *path, const char *method, const char *body)
 {
-    struct cache_verdict v =
-        cache_policy_request(endpoint_find(slice_from_text(path)), slice_from_text(method), slice_from_text(body));
+    struct cache_verdict v = cache_policy_request(endpoint_find(slice_from_text(path)),
+                                                  slice_from_text(method), slice_from_text(body));
     static const char *const names[] = {"", "completion", "embeddings", "models"};
     return v.kind == CACHE_KIND_NONE ? v.reason : names[v.kind];
 }
 
-#define CHAT(extra) judge("/chat/completions", "POST", "{\"model\":\"m\",\"temperature\":0,\"seed\":1" extra "}")
+#define CHAT(extra)                                                                                          \
+    judge("/chat/completions", "POST", "{\"model\":\"m\",\"temperature\":0,\"seed\":1" extra "}")
 
 static void endpoints_that_are_cached(void **state)
 {
@@ -33,14 +34,18 @@ static void completions_that_are_repeatable(void **state)
     (void)state;
     assert_string_equal(CHAT(""), "completion");
     assert_string_equal(CHAT(",\"n\":3,\"stream\":true"), "completion");
-    assert_string_equal(judge("/completions", "POST", "{\"prompt\":\"a\",\"temperature\":-0.0,\"seed\":0}"), "completion");
+    assert_string_equal(judge("/completions", "POST", "{\"prompt\":\"a\",\"temperature\":-0.0,\"seed\":0}"),
+                        "completion");
     assert_string_equal(judge("/chat/completions", "POST", "{\"seed\":1}"), "temperature");
     assert_string_equal(judge("/chat/completions", "POST", "{\"temperature\":0}"), "seed");
     assert_string_equal(judge("/chat/completions", "POST", "{\"temperature\":0,\"seed\":null}"), "seed");
-    assert_string_equal(judge("/chat/completions", "POST", "{\"temperature\":0.0001,\"seed\":1}"), "temperature");
-    assert_string_equal(judge("/chat/completions", "POST", "{\"temperature\":0,\"temperature\":1,\"seed\":1}"),
+    assert_string_equal(judge("/chat/completions", "POST", "{\"temperature\":0.0001,\"seed\":1}"),
                         "temperature");
-    assert_string_equal(judge("/chat/completions", "POST", "{\"temperature\":null,\"seed\":1}"), "temperature");
+    assert_string_equal(
+        judge("/chat/completions", "POST", "{\"temperature\":0,\"temperature\":1,\"seed\":1}"),
+        "temperature");
+    assert_string_equal(judge("/chat/completions", "POST", "{\"temperature\":null,\"seed\":1}"),
+                        "temperature");
 }
 
 static void what_acts_elsewhere_is_not(void **state)
@@ -57,18 +62,21 @@ static void what_acts_elsewhere_is_not(void **state)
     assert_string_equal(CHAT(",\"web_search_options\":{}"), "web_search");
     assert_string_equal(CHAT(",\"model\":\"gpt-4o-search-preview\""), "web_search");
     assert_string_equal(CHAT(",\"prompt\":{\"id\":\"p\"}"), "prompt_template");
-    assert_string_equal(judge("/completions", "POST", "{\"prompt\":{\"id\":\"p\"},\"temperature\":0,\"seed\":0}"),
-                        "prompt_template");
+    assert_string_equal(
+        judge("/completions", "POST", "{\"prompt\":{\"id\":\"p\"},\"temperature\":0,\"seed\":0}"),
+        "prompt_template");
 }
 
 static void only_the_client_s_tools_are(void **state)
 {
     (void)state;
-    assert_string_equal(CHAT(",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}},{\"type\":\"custom\"}]"),
-                        "completion");
+    assert_string_equal(
+        CHAT(",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}},{\"type\":\"custom\"}]"),
+        "completion");
     assert_string_equal(CHAT(",\"tools\":[]"), "completion");
     assert_string_equal(CHAT(",\"tools\":null"), "completion");
-    assert_string_equal(CHAT(",\"tools\":[{\"type\":\"function\"},{\"type\":\"web_search\"}]"), "hosted_tool");
+    assert_string_equal(CHAT(",\"tools\":[{\"type\":\"function\"},{\"type\":\"web_search\"}]"),
+                        "hosted_tool");
     assert_string_equal(CHAT(",\"tools\":[{}]"), "hosted_tool");
     assert_string_equal(CHAT(",\"tools\":[\"function\"]"), "hosted_tool");
     assert_string_equal(CHAT(",\"tools\":{\"type\":\"function\"}"), "hosted_tool");
@@ -86,7 +94,7 @@ static void audio_is_not(void **state)
 }
 
 #define ANSWER(kind, status, text) cache_policy_answer(kind, status, SLICE_LITERAL(text))
-#define CHOICE(reason) "{\"choices\":[{\"finish_reason\":\"stop\"},{\"finish_reason\":" reason "}]}"
+#define CHOICE(reason)             "{\"choices\":[{\"finish_reason\":\"stop\"},{\"finish_reason\":" reason "}]}"
 
 static void answers_that_are_kept(void **state)
 {
@@ -103,7 +111,8 @@ static void answers_that_are_kept(void **state)
     assert_string_equal(ANSWER(kind, 200, "{}"), "no_choices");
     assert_string_equal(ANSWER(kind, 201, CHOICE("\"stop\"")), "status");
     assert_string_equal(ANSWER(kind, 429, CHOICE("\"stop\"")), "status");
-    assert_string_equal(ANSWER(kind, 200, "{\"error\":{},\"choices\":[{\"finish_reason\":\"stop\"}]}"), "error");
+    assert_string_equal(ANSWER(kind, 200, "{\"error\":{},\"choices\":[{\"finish_reason\":\"stop\"}]}"),
+                        "error");
     assert_null(ANSWER(kind, 200, "{\"error\":null,\"choices\":[{\"finish_reason\":\"stop\"}]}"));
     assert_string_equal(ANSWER(kind, 200, "{\"choices\":[{\"finish_reason\":\"stop\"}]"), "not_json");
     assert_null(ANSWER(CACHE_KIND_EMBEDDINGS, 200, "{\"data\":[]}"));
@@ -145,10 +154,14 @@ static void ages_are_allowed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(endpoints_that_are_cached),   cmocka_unit_test(completions_that_are_repeatable),
-        cmocka_unit_test(what_acts_elsewhere_is_not),  cmocka_unit_test(only_the_client_s_tools_are),
-        cmocka_unit_test(audio_is_not),                cmocka_unit_test(answers_that_are_kept),
-        cmocka_unit_test(directives_are_read),         cmocka_unit_test(ages_are_allowed),
+        cmocka_unit_test(endpoints_that_are_cached),
+        cmocka_unit_test(completions_that_are_repeatable),
+        cmocka_unit_test(what_acts_elsewhere_is_not),
+        cmocka_unit_test(only_the_client_s_tools_are),
+        cmocka_unit_test(audio_is_not),
+        cmocka_unit_test(answers_that_are_kept),
+        cmocka_unit_test(directives_are_read),
+        cmocka_unit_test(ages_are_allowed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -136,10 +136,14 @@ static void owners_are_fingerprints(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_record_comes_back),     cmocka_unit_test(an_empty_body_is_a_body),
-        cmocka_unit_test(another_key_s_record_is_none), cmocka_unit_test(every_changed_bit_is_seen),
-        cmocka_unit_test(every_cut_is_seen),       cmocka_unit_test(noise_is_no_record),
-        cmocka_unit_test(the_cap_holds),           cmocka_unit_test(owners_are_fingerprints),
+        cmocka_unit_test(a_record_comes_back),
+        cmocka_unit_test(an_empty_body_is_a_body),
+        cmocka_unit_test(another_key_s_record_is_none),
+        cmocka_unit_test(every_changed_bit_is_seen),
+        cmocka_unit_test(every_cut_is_seen),
+        cmocka_unit_test(noise_is_no_record),
+        cmocka_unit_test(the_cap_holds),
+        cmocka_unit_test(owners_are_fingerprints),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

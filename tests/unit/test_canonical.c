@@ -37,7 +37,8 @@ static void what_says_the_same_is_the_same(void **state)
     (void)state;
     static const char *const pairs[][2] = {
         {"{\"a\":1,\"b\":2}", "{\"b\":2,\"a\":1}"},
-        {"{\"a\":{\"x\":1,\"y\":[{\"p\":1,\"q\":2}]}}", " { \"a\" : { \"y\" : [ {\"q\":2,\n\"p\":1} ] , \"x\":1 } } "},
+        {"{\"a\":{\"x\":1,\"y\":[{\"p\":1,\"q\":2}]}}",
+         " { \"a\" : { \"y\" : [ {\"q\":2,\n\"p\":1} ] , \"x\":1 } } "},
         {"\"A\"", "\"\\u0041\""},
         {"\"/\"", "\"\\/\""},
         {"\"\\n\"", "\"\\u000a\""},
@@ -111,9 +112,12 @@ static void the_form_is_known(void **state)
 {
     (void)state;
     struct buf b;
-    assert_int_equal(form(SLICE_LITERAL("{\"b\":[1.0,-120,0.5,\"\\u0001\\\"\\/\"],\"a\":{\"d\":true,\"c\":null}}"), NULL, &b),
-                     CANONICAL_OK);
-    assert_string_equal(buf_text(&b), "{\"a\":{\"c\":null,\"d\":true},\"b\":[1,-12e1,5e-1,\"\\u0001\\\"/\"]}");
+    assert_int_equal(
+        form(SLICE_LITERAL("{\"b\":[1.0,-120,0.5,\"\\u0001\\\"\\/\"],\"a\":{\"d\":true,\"c\":null}}"), NULL,
+             &b),
+        CANONICAL_OK);
+    assert_string_equal(buf_text(&b),
+                        "{\"a\":{\"c\":null,\"d\":true},\"b\":[1,-12e1,5e-1,\"\\u0001\\\"/\"]}");
     buf_free(&b);
 }
 
@@ -174,16 +178,20 @@ static void the_dearest_text_is_bearable(void **state)
         assert_true(buf_append_char(&b, '}'));
     before = clock_monotonic_us();
     assert_int_equal(canonical_digest(SLICE_LITERAL(""), buf_slice(&b), NULL, &d), CANONICAL_OK);
-    print_message("wide %lld us, deep %lld us\n", (long long)wide, (long long)(clock_monotonic_us() - before));
+    print_message("wide %lld us, deep %lld us\n", (long long)wide,
+                  (long long)(clock_monotonic_us() - before));
     buf_free(&b);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_says_the_same_is_the_same), cmocka_unit_test(what_differs_differs),
-        cmocka_unit_test(the_form_is_known),              cmocka_unit_test(what_is_no_json_has_none),
-        cmocka_unit_test(bounds_hold),                    cmocka_unit_test(the_dearest_text_is_bearable),
+        cmocka_unit_test(what_says_the_same_is_the_same),
+        cmocka_unit_test(what_differs_differs),
+        cmocka_unit_test(the_form_is_known),
+        cmocka_unit_test(what_is_no_json_has_none),
+        cmocka_unit_test(bounds_hold),
+        cmocka_unit_test(the_dearest_text_is_bearable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

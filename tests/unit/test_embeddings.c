@@ -41,9 +41,20 @@ static void others_are_left_alone(void **state)
 {
     (void)state;
     static const char *const bad[] = {
-        "", "[]", "{}", "{\"input\":[]}", "{\"input\":1}", "{\"input\":null}", "{\"input\":[\"a\",1]}", "{\"input\":[1,\"a\"]}",
-        "{\"input\":[{}]}", "{\"input\":[\"a\",[1]]}", "{\"input\":\"a\",\"encoding_format\":\"int8\"}", "{\"input\":[null]}",
-        "{\"input\":\"a\",\"encoding_format\":1}", "{\"input\":\"a\"",
+        "",
+        "[]",
+        "{}",
+        "{\"input\":[]}",
+        "{\"input\":1}",
+        "{\"input\":null}",
+        "{\"input\":[\"a\",1]}",
+        "{\"input\":[1,\"a\"]}",
+        "{\"input\":[{}]}",
+        "{\"input\":[\"a\",[1]]}",
+        "{\"input\":\"a\",\"encoding_format\":\"int8\"}",
+        "{\"input\":[null]}",
+        "{\"input\":\"a\",\"encoding_format\":1}",
+        "{\"input\":\"a\"",
     };
     struct embeddings_request r;
     for (size_t i = 0; i < TEST_COUNT(bad); i++)
@@ -104,8 +115,9 @@ static void answers_are_read_by_index(void **state)
     (void)state;
     struct embedding items[2];
     struct slice usage;
-    static const char good[] = "{\"object\":\"list\",\"model\":\"m-1\",\"data\":[{\"index\":1,\"embedding\":[0.5]},"
-                               "{\"embedding\":\"AAAAPw==\",\"index\":0}],\"usage\":{\"prompt_tokens\":2}}";
+    static const char good[] =
+        "{\"object\":\"list\",\"model\":\"m-1\",\"data\":[{\"index\":1,\"embedding\":[0.5]},"
+        "{\"embedding\":\"AAAAPw==\",\"index\":0}],\"usage\":{\"prompt_tokens\":2}}";
     assert_true(embeddings_answer_read(SLICE_LITERAL(good), 2, items, &usage));
     assert_true(slice_equals_text(items[0].vector, "\"AAAAPw==\""));
     assert_true(slice_equals_text(items[1].vector, "[0.5]"));
@@ -138,21 +150,26 @@ static void an_answer_is_put_together(void **state)
     buf_init(&b, 1000);
     assert_true(split("{\"input\":[\"a\",\"b\"]}", &r));
     assert_true(embeddings_answer_write(&r, items, (struct slice){NULL, 0}, &b));
-    assert_string_equal(buf_text(&b), "{\"object\":\"list\",\"data\":[{\"object\":\"embedding\",\"index\":0,\"embedding\":[0.5, -1]},"
-                                      "{\"object\":\"embedding\",\"index\":1,\"embedding\":[0.5,-1.0]}],\"model\":\"m\","
-                                      "\"usage\":{\"prompt_tokens\":0,\"total_tokens\":0}}");
+    assert_string_equal(
+        buf_text(&b),
+        "{\"object\":\"list\",\"data\":[{\"object\":\"embedding\",\"index\":0,\"embedding\":[0.5, -1]},"
+        "{\"object\":\"embedding\",\"index\":1,\"embedding\":[0.5,-1.0]}],\"model\":\"m\","
+        "\"usage\":{\"prompt_tokens\":0,\"total_tokens\":0}}");
     embeddings_request_free(&r);
     buf_clear(&b);
     assert_true(split("{\"input\":[\"a\",\"b\"],\"encoding_format\":\"base64\"}", &r));
     assert_true(embeddings_answer_write(&r, items, SLICE_LITERAL("{\"prompt_tokens\":3}"), &b));
-    assert_string_equal(buf_text(&b), "{\"object\":\"list\",\"data\":[{\"object\":\"embedding\",\"index\":0,\"embedding\":\"AAAAPwAAgL8=\"},"
-                                      "{\"object\":\"embedding\",\"index\":1,\"embedding\":\"AAAAPwAAgL8=\"}],\"model\":\"m\","
-                                      "\"usage\":{\"prompt_tokens\":3}}");
+    assert_string_equal(
+        buf_text(&b),
+        "{\"object\":\"list\",\"data\":[{\"object\":\"embedding\",\"index\":0,\"embedding\":\"AAAAPwAAgL8=\"}"
+        ","
+        "{\"object\":\"embedding\",\"index\":1,\"embedding\":\"AAAAPwAAgL8=\"}],\"model\":\"m\","
+        "\"usage\":{\"prompt_tokens\":3}}");
     embeddings_request_free(&r);
     buf_free(&b);
 }
 
-/* ---- vectors ------------------------------------------------------------------------------------------------ */
+/* ---- vectors ----------------------------------------------------------------------------------------- */
 
 static void put_float(struct buf *b, float value)
 {
@@ -205,9 +222,20 @@ static void numbers_look_like_numbers(void **state)
         float value;
         const char *text;
     } cases[] = {
-        {0.0f, "0.0"}, {1.0f, "1.0"}, {-1.0f, "-1.0"}, {0.5f, "0.5"}, {0.1f, "0.100000001"}, {9.99999f, "9.99999046"},
-        {123456.0f, "123456.0"}, {0.00012207031f, "0.000122070313"}, {1e10f, "1e+10"}, {-0.0023064255f, "-0.00230642548"},
-        {3e-9f, "3.00000003e-09"}, {9999999.0f, "9999999.0"}, {0.99999994f, "0.99999994"}, {0.01f, "0.00999999978"},
+        {0.0f, "0.0"},
+        {1.0f, "1.0"},
+        {-1.0f, "-1.0"},
+        {0.5f, "0.5"},
+        {0.1f, "0.100000001"},
+        {9.99999f, "9.99999046"},
+        {123456.0f, "123456.0"},
+        {0.00012207031f, "0.000122070313"},
+        {1e10f, "1e+10"},
+        {-0.0023064255f, "-0.00230642548"},
+        {3e-9f, "3.00000003e-09"},
+        {9999999.0f, "9999999.0"},
+        {0.99999994f, "0.99999994"},
+        {0.01f, "0.00999999978"},
     };
     struct buf base64, out;
     buf_init(&base64, 100);
@@ -229,8 +257,9 @@ static void numbers_look_like_numbers(void **state)
 static void what_is_no_vector_is_refused(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"\"AAAAP\"", "\"AAA\"", "\"AAAAPw=\"", "\"AAAAPx==\"", "\"AAAA\"", "\"AA=AAPw==\"",
-                                      "\"AAAAPw==AAAA\"", "\"AADAfw==\"", "\"AA-_PQ==\"", "\"\"", "\"====\""};
+    static const char *const bad[] = {"\"AAAAP\"",    "\"AAA\"",       "\"AAAAPw=\"",      "\"AAAAPx==\"",
+                                      "\"AAAA\"",     "\"AA=AAPw==\"", "\"AAAAPw==AAAA\"", "\"AADAfw==\"",
+                                      "\"AA-_PQ==\"", "\"\"",          "\"====\""};
     static const char *const bad_arrays[] = {"[]", "[1,null]", "[1e99]", "[\"a\"]", "[[1]]"};
     struct buf out;
     buf_init(&out, 100);
@@ -247,10 +276,10 @@ static void what_is_no_vector_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(requests_are_taken_apart),  cmocka_unit_test(others_are_left_alone),
-        cmocka_unit_test(the_missing_are_asked_for), cmocka_unit_test(entries_are_packed),
-        cmocka_unit_test(answers_are_read_by_index), cmocka_unit_test(an_answer_is_put_together),
-        cmocka_unit_test(vectors_go_both_ways),      cmocka_unit_test(numbers_look_like_numbers),
+        cmocka_unit_test(requests_are_taken_apart),     cmocka_unit_test(others_are_left_alone),
+        cmocka_unit_test(the_missing_are_asked_for),    cmocka_unit_test(entries_are_packed),
+        cmocka_unit_test(answers_are_read_by_index),    cmocka_unit_test(an_answer_is_put_together),
+        cmocka_unit_test(vectors_go_both_ways),         cmocka_unit_test(numbers_look_like_numbers),
         cmocka_unit_test(what_is_no_vector_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

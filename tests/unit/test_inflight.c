@@ -109,7 +109,7 @@ static void words_of_another_time_are_no_leases(void **state)
     assert_int_equal(inflight_claim(&f->table, &key, LEASE).role, INFLIGHT_LEADER);
 }
 
-/* ---- processes ---------------------------------------------------------------------------------------------- */
+/* ---- processes --------------------------------------------------------------------------------------- */
 
 /* Runs fn in a child with the table opened anew; the child ends with what it gives. */
 static pid_t start(struct fixture *f, int (*fn)(struct inflight *t, void *arg), void *arg)
@@ -206,12 +206,9 @@ static void of_many_exactly_one_leads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(the_first_leads_the_others_follow),
-        TEST(a_lease_ends_unless_renewed),
-        TEST(another_key_in_the_slot_is_not_waited_for),
-        TEST(words_of_another_time_are_no_leases),
-        TEST(a_killed_leader_is_replaced_at_once),
-        TEST(of_many_exactly_one_leads),
+        TEST(the_first_leads_the_others_follow),         TEST(a_lease_ends_unless_renewed),
+        TEST(another_key_in_the_slot_is_not_waited_for), TEST(words_of_another_time_are_no_leases),
+        TEST(a_killed_leader_is_replaced_at_once),       TEST(of_many_exactly_one_leads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,10 +16,29 @@ static void what_is_json_is_accepted(void **state)
 {
     (void)state;
     static const char *const good[] = {
-        "{}", "[]", "\"\"", "0", "-0", "1", "-1.5e+10", "0.0", "0e0", "1E-2", "true", "false", "null",
-        " \t\r\n[ 1 , 2 ] \n", "{\"a\":{\"b\":[{}]}}", "{\"\":1,\"\":2}", "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u0000\\uFFFF\"",
-        "\"\\ud83d\\ude00\"", "\"\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80\"", "123456789012345678901234567890", "\"\x7F\"",
-        "[[[[[[]]]]]]", "1e400",
+        "{}",
+        "[]",
+        "\"\"",
+        "0",
+        "-0",
+        "1",
+        "-1.5e+10",
+        "0.0",
+        "0e0",
+        "1E-2",
+        "true",
+        "false",
+        "null",
+        " \t\r\n[ 1 , 2 ] \n",
+        "{\"a\":{\"b\":[{}]}}",
+        "{\"\":1,\"\":2}",
+        "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u0000\\uFFFF\"",
+        "\"\\ud83d\\ude00\"",
+        "\"\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80\"",
+        "123456789012345678901234567890",
+        "\"\x7F\"",
+        "[[[[[[]]]]]]",
+        "1e400",
     };
     for (size_t i = 0; i < TEST_COUNT(good); i++)
         if (!accepts(good[i]))
@@ -30,11 +49,64 @@ static void what_is_not_json_is_refused(void **state)
 {
     (void)state;
     static const char *const bad[] = {
-        "", " ", "{", "}", "[", "]", "[1", "[1,", "[1,]", "[,1]", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{a:1}", "{1:1}",
-        "{\"a\" 1}", "{,}", "01", "-", "+1", "1.", ".5", "1e", "1e+", "0x1", "NaN", "Infinity", "True", "tru", "nul", "\"",
-        "\"a", "\"\\\"", "\"\\x\"", "\"\\u12\"", "\"\\u12G4\"", "\"\\ud800\"", "\"\\ud800\\u0041\"", "\"\\udc00\"",
-        "\"\\ud800\\ud800\"", "\"\n\"", "\"\x01\"", "\"\xC3\"", "\"\xC0\x80\"", "\"\xED\xA0\x80\"", "\"\xF4\x90\x80\x80\"",
-        "\"\xFF\"", "1 2", "{}{}", "[1 2]", "// c\n1", "[1]x", "\xEF\xBB\xBF{}", "{]", "[}", "'a'", "\f1", "[1,,2]",
+        "",
+        " ",
+        "{",
+        "}",
+        "[",
+        "]",
+        "[1",
+        "[1,",
+        "[1,]",
+        "[,1]",
+        "{\"a\"}",
+        "{\"a\":}",
+        "{\"a\":1,}",
+        "{a:1}",
+        "{1:1}",
+        "{\"a\" 1}",
+        "{,}",
+        "01",
+        "-",
+        "+1",
+        "1.",
+        ".5",
+        "1e",
+        "1e+",
+        "0x1",
+        "NaN",
+        "Infinity",
+        "True",
+        "tru",
+        "nul",
+        "\"",
+        "\"a",
+        "\"\\\"",
+        "\"\\x\"",
+        "\"\\u12\"",
+        "\"\\u12G4\"",
+        "\"\\ud800\"",
+        "\"\\ud800\\u0041\"",
+        "\"\\udc00\"",
+        "\"\\ud800\\ud800\"",
+        "\"\n\"",
+        "\"\x01\"",
+        "\"\xC3\"",
+        "\"\xC0\x80\"",
+        "\"\xED\xA0\x80\"",
+        "\"\xF4\x90\x80\x80\"",
+        "\"\xFF\"",
+        "1 2",
+        "{}{}",
+        "[1 2]",
+        "// c\n1",
+        "[1]x",
+        "\xEF\xBB\xBF{}",
+        "{]",
+        "[}",
+        "'a'",
+        "\f1",
+        "[1,,2]",
     };
     for (size_t i = 0; i < TEST_COUNT(bad); i++)
         if (accepts(bad[i]))
@@ -63,9 +135,10 @@ static void tokens_come_in_order(void **state)
         enum json_kind kind;
         const char *text;
     } want[] = {
-        {JSON_KIND_OBJECT, "{"}, {JSON_KIND_NAME, "a\\n"}, {JSON_KIND_ARRAY, "["},   {JSON_KIND_NUMBER, "1.50"},
-        {JSON_KIND_TRUE, "true"}, {JSON_KIND_END, "]"},    {JSON_KIND_NAME, "b"},    {JSON_KIND_STRING, "x"},
-        {JSON_KIND_END, "}"},    {JSON_KIND_DONE, ""},     {JSON_KIND_DONE, ""},
+        {JSON_KIND_OBJECT, "{"},    {JSON_KIND_NAME, "a\\n"}, {JSON_KIND_ARRAY, "["},
+        {JSON_KIND_NUMBER, "1.50"}, {JSON_KIND_TRUE, "true"}, {JSON_KIND_END, "]"},
+        {JSON_KIND_NAME, "b"},      {JSON_KIND_STRING, "x"},  {JSON_KIND_END, "}"},
+        {JSON_KIND_DONE, ""},       {JSON_KIND_DONE, ""},
     };
     struct json_scan s;
     struct slice token;
@@ -140,7 +213,9 @@ static void strings_are_compared_decoded(void **state)
 static void numbers_are_told(void **state)
 {
     (void)state;
-    static const char *const zero[] = {"0", "-0", "0.000", "0e99", "-0.0E-5"}, *const not_zero[] = {"1", "0.001", "1e-99", "\"0\""};
+    static const char *const zero[] = {"0", "-0", "0.000", "0e99", "-0.0E-5"}, *const not_zero[] = {
+                                                                                   "1", "0.001", "1e-99",
+                                                                                   "\"0\""};
     int64_t n;
     for (size_t i = 0; i < TEST_COUNT(zero); i++)
         assert_true(json_value_is_zero(value_of(zero[i])));
@@ -158,7 +233,8 @@ static void compact_keeps_strings(void **state)
     (void)state;
     struct buf b;
     buf_init(&b, 200);
-    assert_true(json_scan_put_compact(&b, SLICE_LITERAL(" { \"a b\" :\n[ 1 , \"c \\\" d\\\\\" , \"\" ] }\r\n")));
+    assert_true(
+        json_scan_put_compact(&b, SLICE_LITERAL(" { \"a b\" :\n[ 1 , \"c \\\" d\\\\\" , \"\" ] }\r\n")));
     assert_string_equal(buf_text(&b), "{\"a b\":[1,\"c \\\" d\\\\\",\"\"]}");
     buf_free(&b);
 }

@@ -29,7 +29,7 @@ static void assert_same_json(struct slice a, const char *b)
     json_decref(y);
 }
 
-/* ---- streams to answers ------------------------------------------------------------------------------------- */
+/* ---- streams to answers ------------------------------------------------------------------------------ */
 
 static bool fold(const char *const *events, size_t max, struct buf *out)
 {
@@ -44,10 +44,13 @@ static bool fold(const char *const *events, size_t max, struct buf *out)
 }
 
 #define EVENTS(...) ((const char *const[]){__VA_ARGS__, NULL})
-#define HEAD "{\"id\":\"c1\",\"object\":\"chat.completion.chunk\",\"created\":7,\"model\":\"m\",\"system_fingerprint\":\"fp\","
+#define HEAD                                                                                                 \
+    "{\"id\":\"c1\",\"object\":\"chat.completion.chunk\",\"created\":7,\"model\":\"m\",\"system_"            \
+    "fingerprint\":\"fp\","
 #define CHOICES(text) HEAD "\"choices\":[" text "]}"
-#define DELTA(delta) CHOICES("{\"index\":0,\"delta\":" delta ",\"logprobs\":null,\"finish_reason\":null}")
-#define FINISH(reason) CHOICES("{\"index\":0,\"delta\":{},\"logprobs\":null,\"finish_reason\":\"" reason "\"}")
+#define DELTA(delta)  CHOICES("{\"index\":0,\"delta\":" delta ",\"logprobs\":null,\"finish_reason\":null}")
+#define FINISH(reason)                                                                                       \
+    CHOICES("{\"index\":0,\"delta\":{},\"logprobs\":null,\"finish_reason\":\"" reason "\"}")
 
 static void assert_folds(const char *const *events, const char *answer)
 {
@@ -57,16 +60,20 @@ static void assert_folds(const char *const *events, const char *answer)
     buf_free(&out);
 }
 
-#define ANSWER(message, reason)                                                                                        \
-    "{\"id\":\"c1\",\"object\":\"chat.completion\",\"created\":7,\"model\":\"m\",\"system_fingerprint\":\"fp\","         \
-    "\"choices\":[{\"index\":0,\"message\":" message ",\"logprobs\":null,\"finish_reason\":\"" reason "\"}]}"
+#define ANSWER(message, reason)                                                                              \
+    "{\"id\":\"c1\",\"object\":\"chat.completion\",\"created\":7,\"model\":\"m\",\"system_fingerprint\":"    \
+    "\"fp\","                                                                                                \
+    "\"choices\":[{\"index\":0,\"message\":" message ",\"logprobs\":null,\"finish_reason\":\"" reason        \
+    "\"}]}"
 
 static void content_is_joined(void **state)
 {
     (void)state;
-    assert_folds(EVENTS(DELTA("{\"role\":\"assistant\",\"content\":\"\",\"refusal\":null}"), DELTA("{\"content\":\"Hel\\n\"}"),
-                        DELTA("{\"content\":\"lo \\u00e9\"}"), FINISH("stop"), "[DONE]"),
-                 ANSWER("{\"role\":\"assistant\",\"content\":\"Hel\\nlo \xC3\xA9\",\"refusal\":null}", "stop"));
+    assert_folds(
+        EVENTS(DELTA("{\"role\":\"assistant\",\"content\":\"\",\"refusal\":null}"),
+               DELTA("{\"content\":\"Hel\\n\"}"), DELTA("{\"content\":\"lo \\u00e9\"}"), FINISH("stop"),
+               "[DONE]"),
+        ANSWER("{\"role\":\"assistant\",\"content\":\"Hel\\nlo \xC3\xA9\",\"refusal\":null}", "stop"));
 }
 
 static void a_refusal_is_joined(void **state)
@@ -81,15 +88,19 @@ static void tool_calls_are_joined_by_index(void **state)
 {
     (void)state;
     assert_folds(
-        EVENTS(DELTA("{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"index\":0,\"id\":\"a\",\"type\":\"function\","
-                     "\"function\":{\"name\":\"f\",\"arguments\":\"\"}}]}"),
-               DELTA("{\"tool_calls\":[{\"index\":1,\"id\":\"b\",\"type\":\"function\",\"function\":{\"name\":\"g\",\"arguments\":\"\"}}]}"),
-               DELTA("{\"tool_calls\":[{\"index\":0,\"id\":\"\",\"function\":{\"arguments\":\"{\\\"x\\\"\"}}]}"),
-               DELTA("{\"tool_calls\":[{\"index\":1,\"type\":\"function\",\"function\":{\"arguments\":\"{}\"}},"
-                     "{\"index\":0,\"function\":{\"arguments\":\":1}\"}}]}"),
-               FINISH("tool_calls"), "[DONE]"),
+        EVENTS(
+            DELTA("{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"index\":0,\"id\":\"a\","
+                  "\"type\":\"function\","
+                  "\"function\":{\"name\":\"f\",\"arguments\":\"\"}}]}"),
+            DELTA("{\"tool_calls\":[{\"index\":1,\"id\":\"b\",\"type\":\"function\",\"function\":{\"name\":"
+                  "\"g\",\"arguments\":\"\"}}]}"),
+            DELTA("{\"tool_calls\":[{\"index\":0,\"id\":\"\",\"function\":{\"arguments\":\"{\\\"x\\\"\"}}]}"),
+            DELTA("{\"tool_calls\":[{\"index\":1,\"type\":\"function\",\"function\":{\"arguments\":\"{}\"}},"
+                  "{\"index\":0,\"function\":{\"arguments\":\":1}\"}}]}"),
+            FINISH("tool_calls"), "[DONE]"),
         ANSWER("{\"role\":\"assistant\",\"content\":null,\"refusal\":null,\"tool_calls\":["
-               "{\"id\":\"a\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"x\\\":1}\"}},"
+               "{\"id\":\"a\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"x\\\":"
+               "1}\"}},"
                "{\"id\":\"b\",\"type\":\"function\",\"function\":{\"name\":\"g\",\"arguments\":\"{}\"}}]}",
                "tool_calls"));
 }
@@ -97,15 +108,16 @@ static void tool_calls_are_joined_by_index(void **state)
 static void unknown_fields_are_kept(void **state)
 {
     (void)state;
-    assert_folds(EVENTS(DELTA("{\"role\":\"assistant\",\"function_call\":{\"name\":\"f\",\"arguments\":\"1\"}}"),
-                        DELTA("{\"function_call\":{\"arguments\":\"2\"},\"reasoning\":\"a\",\"annotations\":[]}"),
-                        DELTA("{\"reasoning\":\"b\",\"annotations\":[{\"type\":\"t\"}],\"weight\":1}"),
-                        DELTA("{\"annotations\":[{\"type\":\"u\"}],\"weight\":2,\"extra\":{\"k\":[1]}}"),
-                        FINISH("function_call"), "[DONE]"),
-                 ANSWER("{\"role\":\"assistant\",\"content\":null,\"refusal\":null,"
-                        "\"function_call\":{\"name\":\"f\",\"arguments\":\"12\"},\"reasoning\":\"ab\","
-                        "\"annotations\":[{\"type\":\"t\"},{\"type\":\"u\"}],\"weight\":2,\"extra\":{\"k\":[1]}}",
-                        "function_call"));
+    assert_folds(
+        EVENTS(DELTA("{\"role\":\"assistant\",\"function_call\":{\"name\":\"f\",\"arguments\":\"1\"}}"),
+               DELTA("{\"function_call\":{\"arguments\":\"2\"},\"reasoning\":\"a\",\"annotations\":[]}"),
+               DELTA("{\"reasoning\":\"b\",\"annotations\":[{\"type\":\"t\"}],\"weight\":1}"),
+               DELTA("{\"annotations\":[{\"type\":\"u\"}],\"weight\":2,\"extra\":{\"k\":[1]}}"),
+               FINISH("function_call"), "[DONE]"),
+        ANSWER("{\"role\":\"assistant\",\"content\":null,\"refusal\":null,"
+               "\"function_call\":{\"name\":\"f\",\"arguments\":\"12\"},\"reasoning\":\"ab\","
+               "\"annotations\":[{\"type\":\"t\"},{\"type\":\"u\"}],\"weight\":2,\"extra\":{\"k\":[1]}}",
+               "function_call"));
 }
 
 static void choices_usage_and_logprobs_are_told(void **state)
@@ -114,31 +126,41 @@ static void choices_usage_and_logprobs_are_told(void **state)
     assert_folds(
         EVENTS(HEAD "\"service_tier\":\"default\",\"obfuscation\":\"x\",\"usage\":null,\"choices\":[]}",
                CHOICES("{\"index\":1,\"delta\":{\"content\":\"b\"},\"finish_reason\":null}"),
-               CHOICES("{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"a\"},\"logprobs\":{\"content\":[{\"token\":\"a\","
+               CHOICES("{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"a\"},\"logprobs\":{"
+                       "\"content\":[{\"token\":\"a\","
                        "\"logprob\":-0.1}],\"refusal\":null},\"finish_reason\":null}"),
-               CHOICES("{\"index\":0,\"delta\":{\"content\":\"c\"},\"logprobs\":{\"content\":[{\"token\":\"c\",\"logprob\":-1}]},"
+               CHOICES("{\"index\":0,\"delta\":{\"content\":\"c\"},\"logprobs\":{\"content\":[{\"token\":"
+                       "\"c\",\"logprob\":-1}]},"
                        "\"finish_reason\":\"stop\"},{\"index\":1,\"delta\":{},\"finish_reason\":\"length\"}"),
                HEAD "\"choices\":[],\"usage\":{\"total_tokens\":9}}", "[DONE]"),
-        "{\"id\":\"c1\",\"object\":\"chat.completion\",\"created\":7,\"model\":\"m\",\"system_fingerprint\":\"fp\","
+        "{\"id\":\"c1\",\"object\":\"chat.completion\",\"created\":7,\"model\":\"m\",\"system_fingerprint\":"
+        "\"fp\","
         "\"service_tier\":\"default\",\"usage\":{\"total_tokens\":9},\"choices\":["
-        "{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"ac\",\"refusal\":null},\"logprobs\":{\"content\":["
-        "{\"token\":\"a\",\"logprob\":-0.1},{\"token\":\"c\",\"logprob\":-1}],\"refusal\":null},\"finish_reason\":\"stop\"},"
-        "{\"index\":1,\"message\":{\"role\":\"assistant\",\"content\":\"b\",\"refusal\":null},\"logprobs\":null,"
+        "{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"ac\",\"refusal\":null},\"logprobs\":{"
+        "\"content\":["
+        "{\"token\":\"a\",\"logprob\":-0.1},{\"token\":\"c\",\"logprob\":-1}],\"refusal\":null},\"finish_"
+        "reason\":\"stop\"},"
+        "{\"index\":1,\"message\":{\"role\":\"assistant\",\"content\":\"b\",\"refusal\":null},\"logprobs\":"
+        "null,"
         "\"finish_reason\":\"length\"}]}");
 }
 
-#define TEXT(text, more)                                                                                               \
-    "{\"id\":\"t\",\"object\":\"text_completion\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"text\":\"" text \
-    "\"" more "}]}"
+#define TEXT(text, more)                                                                                     \
+    "{\"id\":\"t\",\"object\":\"text_completion\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,"  \
+    "\"text\":\"" text "\"" more "}]}"
 
 static void a_completion_is_joined(void **state)
 {
     (void)state;
-    assert_folds(EVENTS(TEXT("ab", ",\"logprobs\":{\"tokens\":[\"ab\"],\"token_logprobs\":[-1],\"text_offset\":[0]},\"finish_reason\":null"),
-                        TEXT("c", ",\"logprobs\":{\"tokens\":[\"c\"],\"token_logprobs\":[null],\"text_offset\":[2]},\"finish_reason\":null"),
-                        TEXT("", ",\"logprobs\":null,\"finish_reason\":\"stop\""), "[DONE]"),
-                 TEXT("abc", ",\"logprobs\":{\"tokens\":[\"ab\",\"c\"],\"token_logprobs\":[-1,null],\"text_offset\":[0,2]},"
-                             "\"finish_reason\":\"stop\""));
+    assert_folds(
+        EVENTS(TEXT("ab", ",\"logprobs\":{\"tokens\":[\"ab\"],\"token_logprobs\":[-1],\"text_offset\":[0]},"
+                          "\"finish_reason\":null"),
+               TEXT("c", ",\"logprobs\":{\"tokens\":[\"c\"],\"token_logprobs\":[null],\"text_offset\":[2]},"
+                         "\"finish_reason\":null"),
+               TEXT("", ",\"logprobs\":null,\"finish_reason\":\"stop\""), "[DONE]"),
+        TEXT("abc",
+             ",\"logprobs\":{\"tokens\":[\"ab\",\"c\"],\"token_logprobs\":[-1,null],\"text_offset\":[0,2]},"
+             "\"finish_reason\":\"stop\""));
 }
 
 static void assert_not_kept(const char *const *events, size_t max)
@@ -161,8 +183,10 @@ static void what_is_not_whole_is_not_kept(void **state)
     assert_not_kept(EVENTS(FINISH("stop"), "nonsense", "[DONE]"), CAP);
     assert_not_kept(EVENTS(CHOICES("{\"delta\":{},\"finish_reason\":\"stop\"}"), "[DONE]"), CAP);
     assert_not_kept(EVENTS("{\"object\":\"response\",\"choices\":[]}", "[DONE]"), CAP);
-    assert_not_kept(EVENTS(CHOICES("{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"},{\"index\":1,\"delta\":{}}"), "[DONE]"),
-                    CAP);
+    assert_not_kept(
+        EVENTS(CHOICES("{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"},{\"index\":1,\"delta\":{}}"),
+               "[DONE]"),
+        CAP);
     assert_not_kept(EVENTS(DELTA("{\"content\":\"\\ud83d\"}"), FINISH("stop"), "[DONE]"), CAP);
     assert_not_kept(EVENTS(DELTA("{\"a\":{\"b\":1}}"), DELTA("{\"a\":[1]}"), FINISH("stop"), "[DONE]"), CAP);
 }
@@ -188,7 +212,7 @@ static void its_size_has_a_cap(void **state)
     stream_fold_free(&f);
 }
 
-/* ---- answers to streams ------------------------------------------------------------------------------------- */
+/* ---- answers to streams ------------------------------------------------------------------------------ */
 
 struct reading {
     struct stream_fold *fold;
@@ -235,16 +259,20 @@ static struct reading read_stream(const char *answer, bool include_usage, struct
     return r;
 }
 
-#define FULL                                                                                                           \
-    "{\n  \"id\": \"c1\", \"object\": \"chat.completion\", \"created\": 7, \"model\": \"m\",\n \"system_fingerprint\": \"fp\"," \
-    "\"service_tier\":\"default\",\"x_unknown\":[1,2],\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\","  \
-    "\"content\":\"a \\\"b\\\"\\n\",\"refusal\":null,\"annotations\":[]},\"logprobs\":{\"content\":[\n{\"token\":\"a\"," \
-    "\"logprob\":-0.25,\"bytes\":[97],\"top_logprobs\":[]}],\"refusal\":null},\"finish_reason\":\"stop\"},"            \
-    "{\"index\":1,\"message\":{\"role\":\"assistant\",\"content\":null,\"refusal\":null,\"tool_calls\":["              \
-    "{\"id\":\"a\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}},"                         \
-    "{\"id\":\"b\",\"type\":\"function\",\"function\":{\"name\":\"g\",\"arguments\":\"{\\\"x\\\":1}\"}}]},"            \
-    "\"logprobs\":null,\"finish_reason\":\"tool_calls\",\"content_filter_results\":{}}],"                              \
-    "\"usage\":{\"prompt_tokens\":1,\n\"completion_tokens\":2,\"total_tokens\":3,\"big\":12345678901234567890}}"
+#define FULL                                                                                                 \
+    "{\n  \"id\": \"c1\", \"object\": \"chat.completion\", \"created\": 7, \"model\": \"m\",\n "             \
+    "\"system_fingerprint\": \"fp\","                                                                        \
+    "\"service_tier\":\"default\",\"x_unknown\":[1,2],\"choices\":[{\"index\":0,\"message\":{\"role\":"      \
+    "\"assistant\","                                                                                         \
+    "\"content\":\"a "                                                                                       \
+    "\\\"b\\\"\\n\",\"refusal\":null,\"annotations\":[]},\"logprobs\":{\"content\":[\n{\"token\":\"a\","     \
+    "\"logprob\":-0.25,\"bytes\":[97],\"top_logprobs\":[]}],\"refusal\":null},\"finish_reason\":\"stop\"},"  \
+    "{\"index\":1,\"message\":{\"role\":\"assistant\",\"content\":null,\"refusal\":null,\"tool_calls\":["    \
+    "{\"id\":\"a\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}},"               \
+    "{\"id\":\"b\",\"type\":\"function\",\"function\":{\"name\":\"g\",\"arguments\":\"{\\\"x\\\":1}\"}}]},"  \
+    "\"logprobs\":null,\"finish_reason\":\"tool_calls\",\"content_filter_results\":{}}],"                    \
+    "\"usage\":{\"prompt_tokens\":1,\n\"completion_tokens\":2,\"total_tokens\":3,\"big\":"                   \
+    "12345678901234567890}}"
 
 static void an_answer_survives_the_way_there_and_back(void **state)
 {
@@ -254,7 +282,8 @@ static void an_answer_survives_the_way_there_and_back(void **state)
     assert_int_equal(r.usages, 1);
     assert_int_equal(r.nulls, r.events - 2);
     assert_non_null(strstr(buf_text(&back), "12345678901234567890"));
-    json_t *x = json_loads(FULL, JSON_DECODE_INT_AS_REAL, NULL), *y = json_loads(buf_text(&back), JSON_DECODE_INT_AS_REAL, NULL);
+    json_t *x = json_loads(FULL, JSON_DECODE_INT_AS_REAL, NULL),
+           *y = json_loads(buf_text(&back), JSON_DECODE_INT_AS_REAL, NULL);
     /* What is empty in the answer need not come back. */
     json_t *message = json_object_get(json_array_get(json_object_get(x, "choices"), 0), "message");
     json_object_del(message, "annotations");
@@ -273,16 +302,19 @@ static void usage_comes_only_if_asked_for(void **state)
     assert_int_equal(r.usages, 0);
     assert_int_equal(r.nulls, 0);
     buf_free(&back);
-    r = read_stream(ANSWER("{\"role\":\"assistant\",\"content\":\"a\",\"refusal\":null}", "stop"), true, &back);
+    r = read_stream(ANSWER("{\"role\":\"assistant\",\"content\":\"a\",\"refusal\":null}", "stop"), true,
+                    &back);
     assert_int_equal(r.usages, 0); /* it is not known */
-    assert_same_json(buf_slice(&back), ANSWER("{\"role\":\"assistant\",\"content\":\"a\",\"refusal\":null}", "stop"));
+    assert_same_json(buf_slice(&back),
+                     ANSWER("{\"role\":\"assistant\",\"content\":\"a\",\"refusal\":null}", "stop"));
     buf_free(&back);
 }
 
 static void a_text_survives_too(void **state)
 {
     (void)state;
-    static const char text[] = TEXT("a\\\"b", ",\"logprobs\":{\"tokens\":[\"a\"]},\"finish_reason\":\"length\"");
+    static const char text[] =
+        TEXT("a\\\"b", ",\"logprobs\":{\"tokens\":[\"a\"]},\"finish_reason\":\"length\"");
     struct buf back;
     read_stream(text, false, &back);
     assert_same_json(buf_slice(&back), text);
@@ -297,8 +329,13 @@ static void what_is_no_answer_has_no_stream(void **state)
 {
     (void)state;
     static const char *const bad[] = {
-        "", "{}", "[]", "{\"object\":\"list\",\"choices\":[]}", "{\"object\":\"chat.completion\"}",
-        "{\"object\":\"chat.completion\",\"choices\":[]}", "{\"object\":\"chat.completion\",\"choices\":[1]}",
+        "",
+        "{}",
+        "[]",
+        "{\"object\":\"list\",\"choices\":[]}",
+        "{\"object\":\"chat.completion\"}",
+        "{\"object\":\"chat.completion\",\"choices\":[]}",
+        "{\"object\":\"chat.completion\",\"choices\":[1]}",
         "{\"object\":\"chat.completion\",\"choices\":[{\"text\":\"a\"}]}",
         "{\"object\":\"chat.completion\",\"choices\":[{\"message\":{\"tool_calls\":[1]}}]}",
         "{\"object\":\"chat.completion\",\"choices\":{}}",

@@ -3,15 +3,15 @@
  *
  *   - The order of an object's members does not count; the order of an array's elements does.
  *   - White space does not count, nor how a string is escaped: "\u0041" is "A", "\/" is "/".
- *   - Numbers are compared by value, digit by digit and never as a double: 0, -0, 0.0 and 0e9 are one, and so are 1, 1.0
- *     and 10e-1; 9007199254740993 and 9007199254740992 are two. (Exponents of more than 15 digits are compared as
- *     written: equal values may then differ in form, but different values never agree.)
+ *   - Numbers are compared by value, digit by digit and never as a double: 0, -0, 0.0 and 0e9 are one, and so
+ * are 1, 1.0 and 10e-1; 9007199254740993 and 9007199254740992 are two. (Exponents of more than 15 digits are
+ * compared as written: equal values may then differ in form, but different values never agree.)
  *   - Of several members with the same name the last counts, as most parsers take it.
  *   - null is not the same as absent.
  *   - At the top level, members that the caller lists are left out.
  *
- * The cost is bounded: a text of more than CANONICAL_BYTES_MAX bytes, or with more members than CANONICAL_MEMBERS_MAX
- * in all its objects, is refused.
+ * The cost is bounded: a text of more than CANONICAL_BYTES_MAX bytes, or with more members than
+ * CANONICAL_MEMBERS_MAX in all its objects, is refused.
  */
 #ifndef SLUICE_CANONICAL_H
 #define SLUICE_CANONICAL_H
@@ -28,8 +28,8 @@ enum canonical_result {
     CANONICAL_FAILED       /* no memory, or out's cap */
 };
 
-/* ignored: names of top-level members that do not count, NULL at the end; or NULL. The form is JSON again, and its own
- * canonical form. */
+/* ignored: names of top-level members that do not count, NULL at the end; or NULL. The form is JSON again,
+ * and its own canonical form. */
 enum canonical_result canonical_write(struct slice json, const char *const *ignored, struct buf *out);
 
 /* SHA-256 of prefix and of the canonical form behind it. */

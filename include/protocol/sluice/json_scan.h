@@ -1,9 +1,9 @@
 /*
- * JSON text (RFC 8259) read in place: tokens and values are slices of the text, numbers keep every digit as written,
- * and nothing is allocated.
+ * JSON text (RFC 8259) read in place: tokens and values are slices of the text, numbers keep every digit as
+ * written, and nothing is allocated.
  *
- * Strict: no comments, no trailing commas, UTF-8 is checked, and so are escapes (a surrogate without its other half
- * is an error). Containers may be nested JSON_SCAN_DEPTH_MAX deep; what is deeper is an error.
+ * Strict: no comments, no trailing commas, UTF-8 is checked, and so are escapes (a surrogate without its
+ * other half is an error). Containers may be nested JSON_SCAN_DEPTH_MAX deep; what is deeper is an error.
  */
 #ifndef SLUICE_JSON_SCAN_H
 #define SLUICE_JSON_SCAN_H
@@ -28,36 +28,36 @@ enum json_kind {
     JSON_KIND_DONE  /* the value is complete, and nothing but white space follows */
 };
 
-/* ---- token by token ------------------------------------------------------------------------------------------- */
+/* ---- token by token ---------------------------------------------------------------------------------- */
 
 struct json_scan {
     const char *at, *end;
-    unsigned depth;  /* open containers */
-    unsigned expect; /* what may come next */
-    bool escaped;    /* the last name or string holds a backslash */
+    unsigned depth;                             /* open containers */
+    unsigned expect;                            /* what may come next */
+    bool escaped;                               /* the last name or string holds a backslash */
     uint64_t objects[JSON_SCAN_DEPTH_MAX / 64]; /* a bit a level: object or array */
 };
 
 void json_scan_init(struct json_scan *s, struct slice text);
 
-/* *token: a string or a name without its quotes, its escapes as written; a number or a word as written; the bracket
- * of a container. */
+/* *token: a string or a name without its quotes, its escapes as written; a number or a word as written; the
+ * bracket of a container. */
 enum json_kind json_scan_next(struct json_scan *s, struct slice *token);
 
-/* Directly after a container's opening: goes on behind it. end is where its closing bracket ends, as known from an
- * earlier reading; the bytes before it are not looked at. */
+/* Directly after a container's opening: goes on behind it. end is where its closing bracket ends, as known
+ * from an earlier reading; the bytes before it are not looked at. */
 void json_scan_leave(struct json_scan *s, const char *end);
 
-/* ---- strings -------------------------------------------------------------------------------------------------- */
+/* ---- strings ----------------------------------------------------------------------------------------- */
 
-/* The next piece of a string's inner text, with its escapes decoded: 1 to 4 bytes; 0 at its end. The text must have
- * been accepted by json_scan_next(). */
+/* The next piece of a string's inner text, with its escapes decoded: 1 to 4 bytes; 0 at its end. The text
+ * must have been accepted by json_scan_next(). */
 size_t json_scan_decode(struct slice *text, char out[4]);
 
 /* Whether it says text, its escapes decoded. */
 bool json_scan_text_is(struct slice inner, const char *text);
 
-/* ---- whole values --------------------------------------------------------------------------------------------- */
+/* ---- whole values ------------------------------------------------------------------------------------ */
 
 struct json_value {
     enum json_kind kind;
@@ -76,11 +76,12 @@ struct json_items {
 /* False where the value is neither; the text is checked as far as it is read. */
 bool json_items_begin(struct json_items *items, struct json_value container);
 
-/* name may be NULL; of an element it is empty. False after the last one, or where the text is wrong (failed). */
+/* name may be NULL; of an element it is empty. False after the last one, or where the text is wrong (failed).
+ */
 bool json_items_next(struct json_items *items, struct slice *name, struct json_value *value);
 
-/* A member of an object; of several with this name the last. False, and out->kind JSON_KIND_ERROR, where there is none
- * or the value is no object. */
+/* A member of an object; of several with this name the last. False, and out->kind JSON_KIND_ERROR, where
+ * there is none or the value is no object. */
 bool json_value_find(struct json_value object, const char *name, struct json_value *out);
 
 /* The same through several objects: names in order, NULL at the end. */

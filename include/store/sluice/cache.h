@@ -1,8 +1,9 @@
 /*
  * The cache of a worker: Redis while it is connected, the embedded store otherwise.
  *
- * No call waits. A lookup in Redis that is not answered in time is looked up in the embedded store. What cannot be
- * written at once, as another process writes, is kept for a moment (CACHE_PENDING_…) and then dropped: a cache may.
+ * No call waits. A lookup in Redis that is not answered in time is looked up in the embedded store. What
+ * cannot be written at once, as another process writes, is kept for a moment (CACHE_PENDING_…) and then
+ * dropped: a cache may.
  */
 #ifndef SLUICE_CACHE_H
 #define SLUICE_CACHE_H
@@ -27,8 +28,8 @@ struct cache_settings {
     size_t max_entry_bytes; /* of a body */
 };
 
-/* After fork(2). Without an embedded store that can be opened it works with Redis alone: message tells. NULL without
- * memory. */
+/* After fork(2). Without an embedded store that can be opened it works with Redis alone: message tells. NULL
+ * without memory. */
 struct cache *cache_new(const struct cache_settings *settings, struct buf *message);
 
 /* Lookups that wait are not called back. To be called before the link is freed. */
@@ -41,7 +42,8 @@ void cache_set_max_entry(struct cache *cache, size_t bytes);
 typedef void cache_lookup_fn(void *user, const struct cache_entry *entry);
 
 /* Calls back exactly once unless cancelled, possibly before the return: then NULL is returned. */
-struct cache_lookup *cache_lookup(struct cache *cache, const struct digest *key, cache_lookup_fn *fn, void *user);
+struct cache_lookup *cache_lookup(struct cache *cache, const struct digest *key, cache_lookup_fn *fn,
+                                  void *user);
 void cache_lookup_cancel(struct cache_lookup **lookup);
 
 /* False where the entry is not taken: it is too large, has expired, or there is no room to wait. */
@@ -56,7 +58,7 @@ struct cache_counts {
     uint64_t stores;         /* taken */
     uint64_t stored_local;
     uint64_t too_large;
-    uint64_t dropped;        /* taken, and lost: the store was busy for too long, or Redis refused */
+    uint64_t dropped; /* taken, and lost: the store was busy for too long, or Redis refused */
     uint64_t local_failures;
 };
 

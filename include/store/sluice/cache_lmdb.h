@@ -3,19 +3,20 @@
  *
  * To be opened after fork(2). One thread.
  *
- * Bounded in time. Reading takes no lock. Writing takes an flock(2) of STATE_DIR/cache-v1.lock without waiting: where
- * another process holds it the answer is BUSY, even if that process was stopped, and LMDB's own lock, which would wait,
- * is only taken by who holds this one. A call removes a bounded number of old entries.
+ * Bounded in time. Reading takes no lock. Writing takes an flock(2) of STATE_DIR/cache-v1.lock without
+ * waiting: where another process holds it the answer is BUSY, even if that process was stopped, and LMDB's
+ * own lock, which would wait, is only taken by who holds this one. A call removes a bounded number of old
+ * entries.
  *
- * Bounded in size. Records are cut into pieces that fit a page twice, kept in the order of their arrival: there are no
- * runs of pages, so that the file does not fragment and the oldest records always make room for new ones. An eighth of the
- * file is left to LMDB's copying of what it changes.
+ * Bounded in size. Records are cut into pieces that fit a page twice, kept in the order of their arrival:
+ * there are no runs of pages, so that the file does not fragment and the oldest records always make room for
+ * new ones. An eighth of the file is left to LMDB's copying of what it changes.
  *
- * Safe. Nothing is synced to the disk. When a process dies, even in the middle of a write, the store is as it was before
- * or after that write: the kernel holds the pages, and LMDB switches to new ones last. When the machine goes down,
- * it may be torn: a store that was written before the machine's present boot is thrown away at the opening. What is
- * foreign, damaged, or of another size is moved aside to cache-v1.bad (or removed, where only the size differs), and
- * a new one is begun.
+ * Safe. Nothing is synced to the disk. When a process dies, even in the middle of a write, the store is as it
+ * was before or after that write: the kernel holds the pages, and LMDB switches to new ones last. When the
+ * machine goes down, it may be torn: a store that was written before the machine's present boot is thrown
+ * away at the opening. What is foreign, damaged, or of another size is moved aside to cache-v1.bad (or
+ * removed, where only the size differs), and a new one is begun.
  */
 #ifndef SLUICE_CACHE_LMDB_H
 #define SLUICE_CACHE_LMDB_H
@@ -35,23 +36,27 @@ enum cache_lmdb_result {
     CACHE_LMDB_FAILED     /* of the system, or damage: cache_lmdb_trouble() */
 };
 
-/* Waits at most a fifth of a second for another process that opens or writes; where that does not go on, the store is
- * opened by a later call, and until then it knows nothing. max_bytes: of the data file. NULL: error tells why. notice: what was moved aside, if anything was. */
-struct cache_lmdb *cache_lmdb_open(const char *state_dir, size_t max_bytes, struct buf *notice, struct buf *error);
+/* Waits at most a fifth of a second for another process that opens or writes; where that does not go on, the
+ * store is opened by a later call, and until then it knows nothing. max_bytes: of the data file. NULL: error
+ * tells why. notice: what was moved aside, if anything was. */
+struct cache_lmdb *cache_lmdb_open(const char *state_dir, size_t max_bytes, struct buf *notice,
+                                   struct buf *error);
 void cache_lmdb_close(struct cache_lmdb **store);
 
 /* Appends the record. An expired one is a MISS. */
 enum cache_lmdb_result cache_lmdb_get(struct cache_lmdb *store, const struct digest *key, struct buf *out);
 
 /* Replaces what the key had. Removes what has expired, a few each time. */
-enum cache_lmdb_result cache_lmdb_put(struct cache_lmdb *store, const struct digest *key, const struct cache_owner *owner,
-                                      int64_t expires_us, struct slice record);
+enum cache_lmdb_result cache_lmdb_put(struct cache_lmdb *store, const struct digest *key,
+                                      const struct cache_owner *owner, int64_t expires_us,
+                                      struct slice record);
 
 enum cache_lmdb_result cache_lmdb_remove(struct cache_lmdb *store, const struct digest *key);
 
-/* Removes some entries, of one owner or, with NULL, of all; adds their number to *removed. OK: there may be more, call
- * again; MISS: none is left. */
-enum cache_lmdb_result cache_lmdb_clear(struct cache_lmdb *store, const struct cache_owner *owner, uint64_t *removed);
+/* Removes some entries, of one owner or, with NULL, of all; adds their number to *removed. OK: there may be
+ * more, call again; MISS: none is left. */
+enum cache_lmdb_result cache_lmdb_clear(struct cache_lmdb *store, const struct cache_owner *owner,
+                                        uint64_t *removed);
 
 struct cache_lmdb_stats {
     uint64_t entries;

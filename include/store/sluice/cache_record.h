@@ -1,8 +1,8 @@
 /*
  * The bytes that a cached answer is kept in, in Redis and in the embedded store alike.
  *
- * A record checks itself: it holds a checksum over the key and all of its content, so that what is cut, foreign,
- * garbled, or another key's is no record, and never an answer. It tells when it expires.
+ * A record checks itself: it holds a checksum over the key and all of its content, so that what is cut,
+ * foreign, garbled, or another key's is no record, and never an answer. It tells when it expires.
  *
  *   offset  0  magic "SLC1"
  *           4  flags, 32 bits

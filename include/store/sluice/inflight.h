@@ -1,15 +1,15 @@
 /*
- * Which requests are under way, known to all processes of this machine: of identical ones a single leader goes
- * upstream, the others follow.
+ * Which requests are under way, known to all processes of this machine: of identical ones a single leader
+ * goes upstream, the others follow.
  *
- * A table in a shared file of the state directory, one 64-bit word a slot, changed by compare-and-swap. A claim is a
- * lease: a leader that died, or that let it run out, is replaced by exactly one of those who claim next. The leader
- * renews it while it works. Followers ask from time to time whether somebody still leads, and then look into the cache;
- * those who do not find the answer there claim again.
+ * A table in a shared file of the state directory, one 64-bit word a slot, changed by compare-and-swap. A
+ * claim is a lease: a leader that died, or that let it run out, is replaced by exactly one of those who claim
+ * next. The leader renews it while it works. Followers ask from time to time whether somebody still leads,
+ * and then look into the cache; those who do not find the answer there claim again.
  *
- * A key has one slot. Where another key's lease is in it, which happens to one of 65,536 pairs, the claim is told LEADER
- * without being noted (INFLIGHT_NONE): a request goes upstream then that might have waited. That two keys are taken for
- * one has a chance of 2^-32, and costs the follower nothing but the waiting.
+ * A key has one slot. Where another key's lease is in it, which happens to one of 65,536 pairs, the claim is
+ * told LEADER without being noted (INFLIGHT_NONE): a request goes upstream then that might have waited. That
+ * two keys are taken for one has a chance of 2^-32, and costs the follower nothing but the waiting.
  */
 #ifndef SLUICE_INFLIGHT_H
 #define SLUICE_INFLIGHT_H
@@ -26,7 +26,8 @@ struct inflight {
 };
 
 /* message as of shared_file_open(). False: the table cannot be used. */
-__attribute__((warn_unused_result)) bool inflight_open(struct inflight *t, const char *state_dir, struct buf *message);
+__attribute__((warn_unused_result)) bool inflight_open(struct inflight *t, const char *state_dir,
+                                                       struct buf *message);
 void inflight_close(struct inflight *t);
 
 enum inflight_role { INFLIGHT_LEADER, INFLIGHT_FOLLOWER };
@@ -37,8 +38,8 @@ struct inflight_claim {
     uint64_t word; /* what the slot holds, or held when it was claimed */
 };
 
-/* lease_us: how long the leader may work without renewing; at most INFLIGHT_LEASE_MAX_S. Its resolution is 65 ms. A
- * process that claims a key twice follows itself. */
+/* lease_us: how long the leader may work without renewing; at most INFLIGHT_LEASE_MAX_S. Its resolution is 65
+ * ms. A process that claims a key twice follows itself. */
 struct inflight_claim inflight_claim(struct inflight *t, const struct digest *key, int64_t lease_us);
 
 /* False: the lease was lost to another process; this one may go on, but others may be asking upstream too. */
