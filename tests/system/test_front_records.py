@@ -11,10 +11,7 @@ from harness.cells import CELLS
 from harness.front import FRONTS
 from harness.process import clean_environment, wait_until
 from harness.recorded import RecordedFront
-from harness.sluice import SANITIZED
 from harness.tls import certificate
-
-pytestmark = pytest.mark.skipif(SANITIZED, reason="there is no Sluice in it")
 
 
 @pytest.fixture(scope="module", params=CELLS)

@@ -214,6 +214,9 @@ def test_a_body_above_the_limit(cell):
         answer = client.post("/v1/chat/completions", content=body_of(45 * MIB), headers=JSON)
     assert (answer.status_code, error_of(answer)["code"]) == (413, None)
     assert "Maximum content size limit" in answer.text
+    over_http2 = subprocess.run(curl_command(cell, "/v1/chat/completions", "--http2", "--data-binary", "@-"), timeout=60,
+                                input=body_of(45 * MIB), capture_output=True, check=False, env=clean_environment())
+    assert b"Maximum content size limit" in over_http2.stdout
     assert cell.sim.stats()["requests"] == 0
     for _ in range(10):  # the connection to Sluice on which the body broke off may be kept
         assert cell.post(json=chat()).status_code == 200

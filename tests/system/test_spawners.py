@@ -20,12 +20,10 @@ from harness.bodies import chat
 from harness.front import AS_ROOT, DEPLOY, Apache, Nginx
 from harness.process import Process, children_of, clean_environment, free_port, short_directory, state_of, wait_until
 from harness.sim import Simulator
-from harness.sluice import BINARY, OPEN, SANITIZED, SpawnedSluice, run
-from harness.sse import data_of, words
+from harness.sluice import BINARY, OPEN, SpawnedSluice, run
+from harness.sse import data_of
 from harness.tls import certificate
 from test_fronts import delays_of, describe
-
-pytestmark = pytest.mark.skipif(SANITIZED, reason="what starts Sluice is the matter here, in the release build")
 
 KEY = {"Authorization": f"Bearer {keys.CLIENT}"}
 UNPRIVILEGED = 23456
