@@ -51,6 +51,12 @@ static void flight_arm(struct exchange *x, int64_t us)
     event_add(&x->caching->timer, &after);
 }
 
+static void flight_arm_patience(struct exchange *x)
+{
+    int64_t wait = x->caching->patience_us - clock_monotonic_us();
+    flight_arm(x, wait > 0 ? wait : 0);
+}
+
 static void flight_go(struct exchange *x)
 {
     x->caching->role = CACHING_LEADER;
@@ -106,6 +112,8 @@ static void flight_on_timer(evutil_socket_t fd, short what, void *arg)
         flight_go_alone(x);
     } else if (c->role == CACHING_WATCHER) {
         flight_watch(x);
+    } else {
+        flight_arm_patience(x); /* the loop's clock is behind: the timer was early */
     }
 }
 
@@ -138,8 +146,7 @@ static void flight_follow(struct exchange *x, struct exchange *leader)
     c->role = CACHING_FOLLOWER;
     c->leader = leader;
     c->joined = true;
-    int64_t wait = c->patience_us - clock_monotonic_us();
-    flight_arm(x, wait > 0 ? wait : 0);
+    flight_arm_patience(x);
     if (x->fields.stream && leader->caching->told.len > 0)
         flight_replay(x, &leader->caching->told);
 }
@@ -171,6 +178,7 @@ void flight_enter(struct exchange *x)
     if (!event_initialized(&c->timer)) {
         event_assign(&c->timer, x->proxy->base, -1, 0, flight_on_timer, x);
         c->patience_us = clock_monotonic_us() + x->proxy->config->cache_coalesce_us;
+        keepalive_start(x); /* whose upstream is silent does not matter to a front server */
     }
     struct exchange *leader = c->role == CACHING_WATCHER ? NULL : flight_find(x->proxy, &c->key);
     if (leader && flight_can_follow(x, leader)) {

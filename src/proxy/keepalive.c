@@ -45,7 +45,7 @@ static void keepalive_on_timer(evutil_socket_t fd, short what, void *arg)
 
 void keepalive_start(struct exchange *x)
 {
-    if (!x->fields.stream || x->proxy->config->stream_keepalive_us == 0)
+    if (!x->fields.stream || x->proxy->config->stream_keepalive_us == 0 || event_initialized(&x->keepalive_timer))
         return;
     x->sent_us = clock_monotonic_us();
     event_assign(&x->keepalive_timer, x->proxy->base, -1, 0, keepalive_on_timer, x);
