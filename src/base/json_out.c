@@ -103,19 +103,24 @@ static bool json_end_member(struct buf *b, size_t len_before, bool ok)
     return ok;
 }
 
-/* ,"name":"value" in one piece, where the value needs no escapes. */
-static bool json_put_plain_member(struct buf *b, const char *name, struct slice value)
+/* ,"name":value or ,"name":"value" in one piece, or nothing; the value needs no escapes. */
+static bool json_put_plain_member(struct buf *b, const char *name, struct slice value, bool quoted)
 {
-    size_t n = strlen(name), comma = b->len > 0 && !strchr("{[", buf_data(b)[b->len - 1]);
-    char *to = buf_reserve(b, comma + n + value.len + 5);
+    char last = b->len > 0 ? b->mem[b->start + b->len - 1] : '{';
+    size_t n = strlen(name), comma = last != '{' && last != '[', quote = quoted;
+    char *to = buf_reserve(b, comma + n + value.len + 3 + 2 * quote);
     if (!to)
         return false;
-    memcpy(to, comma ? ",\"" : "\"", 1 + comma);
-    memcpy(to += 1 + comma, name, n);
-    memcpy(to += n, "\":\"", 3);
-    memcpy(to += 3, value.ptr, value.len);
-    to[value.len] = '"';
-    buf_commit(b, comma + n + value.len + 5);
+    to[0] = ',';
+    to += comma;
+    *to++ = '"';
+    memcpy(to, name, n);
+    memcpy(to += n, "\":", 2);
+    to[2] = '"';
+    memcpy(to += 2 + quote, value.ptr, value.len);
+    if (quoted)
+        to[value.len] = '"';
+    buf_commit(b, comma + n + value.len + 3 + 2 * quote);
     return true;
 }
 
@@ -123,31 +128,47 @@ bool json_put_member_string(struct buf *b, const char *name, struct slice value)
 {
     size_t before = b->len;
     if (value.len > 0 && json_plain_length((const unsigned char *)value.ptr, value.len) == value.len)
-        return json_put_plain_member(b, name, value);
+        return json_put_plain_member(b, name, value, true);
     return json_end_member(b, before, json_put_name(b, name) && json_put_string(b, value));
+}
+
+enum { JSON_NUMBER_MAX = 32 };
+
+/* Writes the digits so that they end at end; gives their beginning. least: how many there are at least. */
+static char *json_digits(char *end, uint64_t value, int least)
+{
+    for (; least > 0 || value > 0; value /= 10, least--)
+        *--end = (char)('0' + value % 10);
+    return end;
+}
+
+static uint64_t json_magnitude(int64_t value)
+{
+    return value < 0 ? -(uint64_t)value : (uint64_t)value;
+}
+
+static bool json_put_number(struct buf *b, const char *name, char *at, char *end, bool negative)
+{
+    if (negative)
+        *--at = '-';
+    return json_put_plain_member(b, name, slice_make(at, (size_t)(end - at)), false);
 }
 
 bool json_put_member_int(struct buf *b, const char *name, int64_t value)
 {
-    size_t before = b->len;
-    return json_end_member(b, before, json_put_name(b, name) && buf_append_int(b, value));
-}
-
-static bool json_put_thousandths(struct buf *b, int64_t value)
-{
-    int rest = (int)(value % 1000);
-    char text[4] = {'.', (char)('0' + rest / 100), (char)('0' + rest / 10 % 10), (char)('0' + rest % 10)};
-    return buf_append_int(b, value / 1000) && buf_append(b, text, sizeof text);
+    char text[JSON_NUMBER_MAX], *end = text + sizeof text;
+    return json_put_number(b, name, json_digits(end, json_magnitude(value), 1), end, value < 0);
 }
 
 bool json_put_member_thousandths(struct buf *b, const char *name, int64_t value)
 {
-    size_t before = b->len;
-    return json_end_member(b, before, json_put_name(b, name) && json_put_thousandths(b, value));
+    char text[JSON_NUMBER_MAX], *end = text + sizeof text;
+    char *at = json_digits(end, json_magnitude(value) % 1000, 3);
+    *--at = '.';
+    return json_put_number(b, name, json_digits(at, json_magnitude(value) / 1000, 1), end, value < 0);
 }
 
 bool json_put_member_bool(struct buf *b, const char *name, bool value)
 {
-    size_t before = b->len;
-    return json_end_member(b, before, json_put_name(b, name) && buf_append_text(b, value ? "true" : "false"));
+    return json_put_plain_member(b, name, value ? SLICE_LITERAL("true") : SLICE_LITERAL("false"), false);
 }

@@ -320,3 +320,4 @@ def test_not_ready_while_draining(make_stack):
     assert scrape(stack).sum("sluice_processes_draining") == 1
     thread.join()
     assert answers[0].status_code == 200
+    wait_until(lambda: stack.sluice.process.status is not None, "the end")
