@@ -157,6 +157,9 @@ static const struct option options[] = {
     {.name = "UPSTREAM__BREAKER_SECONDS", OPTION_SECONDS_RANGE(100, 3600), OPTION_FIELD(upstream_breaker_us),
      .default_text = "10", .reloadable = true,
      .prose = "After 15 failures in a row OpenAI is not asked for this long; clients get a 503 at once."},
+    {.name = "UPSTREAM__CA_FILE", .type = OPTION_PATH, OPTION_FIELD(upstream_ca_file),
+     .default_text = "", .default_note = "the system's", .reloadable = true,
+     .prose = "The certificates, in PEM, that vouch for an upstream of one's own, in place of the system's."},
     {.name = "UPSTREAM__HTTP2", .type = OPTION_BOOL, OPTION_FIELD(upstream_http2), .default_text = "true",
      .reloadable = true,
      .prose = "Whether requests whose answers are small go over HTTP/2 where OpenAI offers it. Streams and large bodies "

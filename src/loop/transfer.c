@@ -1,5 +1,8 @@
 /*
- * Transfers by libcurl's multi interface, driven by its sockets and its one timer.
+ * Transfers by libcurl's multi interface, driven by its sockets and its timer.
+ *
+ * There are two of libcurl's pools of connections, one for transfers that may go over HTTP/2. In one that has both,
+ * libcurl 7.88 takes a busy HTTP/1.1 connection for one that can be shared, and requests queue behind each other on it.
  *
  * libcurl forbids to remove a handle within its callbacks: what is cancelled there is only marked, and removed in
  * transfer_reap() behind the call into libcurl. Easy handles are kept for reuse, with the settings that never
@@ -22,15 +25,24 @@ enum {
     TRANSFER_HEADER_BYTES_MAX = 256 * 1024
 };
 
+enum { TRANSFER_HTTP1, TRANSFER_HTTP2, TRANSFER_MULTIS };
+
+struct transfer_multi {
+    struct transfer_pool *pool;
+    CURLM *curl;
+    struct event timer;
+};
+
 struct transfer_socket {
     struct event event;
-    struct transfer_pool *pool;
+    struct transfer_multi *multi;
     curl_socket_t fd;
     short what;
 };
 
 struct transfer {
     struct transfer_pool *pool;
+    struct transfer_multi *multi;
     struct transfer *next, *prev;
     CURL *easy;
     struct curl_slist *headers;
@@ -56,11 +68,11 @@ struct transfer {
 
 struct transfer_pool {
     struct event_base *base;
-    CURLM *multi;
-    struct event timer;
+    struct transfer_multi multis[TRANSFER_MULTIS];
     struct event reaper;
     struct transfer *active;
     size_t count;
+    const char *ca_file; /* NULL: the system's */
     CURL *spare[TRANSFER_SPARE_MAX];
     size_t spares;
     int depth;      /* calls into libcurl that are under way */
@@ -93,6 +105,17 @@ static struct timeval transfer_timeval(int64_t us)
     return (struct timeval){us / CLOCK_US_PER_SECOND, us % CLOCK_US_PER_SECOND};
 }
 
+static void transfer_enter(struct transfer_pool *pool)
+{
+    if (pool->depth++ == 0)
+        pool->now_us = clock_monotonic_us();
+}
+
+static void transfer_leave(struct transfer_pool *pool)
+{
+    pool->depth--;
+}
+
 /* ---- the end of a transfer ---------------------------------------------------------------------------------- */
 
 static void transfer_keep_or_free_easy(struct transfer_pool *pool, CURL *easy)
@@ -103,12 +126,53 @@ static void transfer_keep_or_free_easy(struct transfer_pool *pool, CURL *easy)
         curl_easy_cleanup(easy);
 }
 
+static bool transfer_is_http2(const struct transfer *t)
+{
+    return t->multi == &t->pool->multis[TRANSFER_HTTP2];
+}
+
+static long transfer_port(const struct transfer *t)
+{
+    long port = 0;
+    curl_easy_getinfo(t->easy, CURLINFO_LOCAL_PORT, &port);
+    return port;
+}
+
+/* Makes libcurl send what it holds for a connection, by one of the transfers that are on it. */
+static void transfer_flush(struct transfer *ended, long port)
+{
+    for (struct transfer *t = ended->pool->active; t; t = t->next) {
+        if (t == ended || t->multi != ended->multi || t->finished || t->dead || transfer_port(t) != port)
+            continue;
+        transfer_enter(t->pool);
+        curl_easy_pause(t->easy, CURLPAUSE_SEND);
+        curl_easy_pause(t->easy, CURLPAUSE_CONT);
+        transfer_leave(t->pool);
+        return;
+    }
+}
+
+/* An HTTP/2 transfer that ends early: libcurl 7.88 leaves its RST_STREAM in a buffer, and the upstream at work, until
+ * another transfer uses the connection. One that nobody shares is closed instead. */
+static void transfer_remove_early(struct transfer *t)
+{
+    long port = transfer_port(t);
+    curl_easy_setopt(t->easy, CURLOPT_FORBID_REUSE, 1L);
+    curl_multi_remove_handle(t->multi->curl, t->easy);
+    curl_easy_setopt(t->easy, CURLOPT_FORBID_REUSE, 0L);
+    if (port != 0)
+        transfer_flush(t, port);
+}
+
 /* Only outside of libcurl. */
 static void transfer_free(struct transfer *t)
 {
     struct transfer_pool *pool = t->pool;
     event_del(&t->timer);
-    curl_multi_remove_handle(pool->multi, t->easy);
+    if (transfer_is_http2(t) && !t->finished)
+        transfer_remove_early(t);
+    else
+        curl_multi_remove_handle(t->multi->curl, t->easy);
     curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, NULL);
     curl_slist_free_all(t->headers);
     transfer_keep_or_free_easy(pool, t->easy);
@@ -173,16 +237,17 @@ static void transfer_report(struct transfer *t, enum transfer_result result)
         events->done(user, result, detail);
 }
 
-static void transfer_take_messages(struct transfer_pool *pool)
+static void transfer_take_messages(struct transfer_multi *multi)
 {
     CURLMsg *message;
     int left;
-    while ((message = curl_multi_info_read(pool->multi, &left))) {
+    while ((message = curl_multi_info_read(multi->curl, &left))) {
         struct transfer *t;
         if (message->msg != CURLMSG_DONE)
             continue;
         curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&t);
         CURLcode code = message->data.result;
+        t->finished = true;
         transfer_report(t, t->has_verdict && code != CURLE_OK ? t->verdict : transfer_translate(t, code));
     }
 }
@@ -218,34 +283,23 @@ void transfer_cancel(struct transfer **handle)
     event_active(&t->pool->reaper, EV_TIMEOUT, 0);
 }
 
-static void transfer_enter(struct transfer_pool *pool)
-{
-    if (pool->depth++ == 0)
-        pool->now_us = clock_monotonic_us();
-}
-
-static void transfer_leave(struct transfer_pool *pool)
-{
-    pool->depth--;
-}
-
 /* ---- libcurl's sockets and timer ---------------------------------------------------------------------------- */
 
-static void transfer_drive(struct transfer_pool *pool, curl_socket_t fd, int action)
+static void transfer_drive(struct transfer_multi *multi, curl_socket_t fd, int action)
 {
     int running;
-    transfer_enter(pool);
-    curl_multi_socket_action(pool->multi, fd, action, &running);
-    transfer_leave(pool);
-    if (pool->depth == 0)
-        transfer_take_messages(pool);
+    transfer_enter(multi->pool);
+    curl_multi_socket_action(multi->curl, fd, action, &running);
+    transfer_leave(multi->pool);
+    if (multi->pool->depth == 0)
+        transfer_take_messages(multi);
 }
 
 static void transfer_on_socket(evutil_socket_t fd, short what, void *arg)
 {
     struct transfer_socket *s = arg;
     int action = (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0);
-    transfer_drive(s->pool, fd, action);
+    transfer_drive(s->multi, fd, action);
 }
 
 static void transfer_on_timer(evutil_socket_t fd, short what, void *arg)
@@ -255,49 +309,49 @@ static void transfer_on_timer(evutil_socket_t fd, short what, void *arg)
     transfer_drive(arg, CURL_SOCKET_TIMEOUT, 0);
 }
 
-static int transfer_want_timer(CURLM *multi, long timeout_ms, void *arg)
+static int transfer_want_timer(CURLM *curl, long timeout_ms, void *arg)
 {
-    struct transfer_pool *pool = arg;
+    struct transfer_multi *multi = arg;
     struct timeval after = transfer_timeval((int64_t)timeout_ms * CLOCK_US_PER_MS);
-    (void)multi;
+    (void)curl;
     if (timeout_ms < 0)
-        event_del(&pool->timer);
+        event_del(&multi->timer);
     else if (timeout_ms == 0)
-        event_active(&pool->timer, EV_TIMEOUT, 0);
+        event_active(&multi->timer, EV_TIMEOUT, 0);
     else
-        event_add(&pool->timer, &after);
+        event_add(&multi->timer, &after);
     return 0;
 }
 
-static void transfer_forget_socket(struct transfer_pool *pool, curl_socket_t fd, struct transfer_socket *s)
+static void transfer_forget_socket(struct transfer_multi *multi, curl_socket_t fd, struct transfer_socket *s)
 {
     if (!s)
         return;
     event_del(&s->event);
     free(s);
-    curl_multi_assign(pool->multi, fd, NULL);
+    curl_multi_assign(multi->curl, fd, NULL);
 }
 
 static int transfer_want_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
 {
-    struct transfer_pool *pool = arg;
+    struct transfer_multi *multi = arg;
     struct transfer_socket *s = socket_arg;
     (void)easy;
     if (what == CURL_POLL_REMOVE) {
-        transfer_forget_socket(pool, fd, s);
+        transfer_forget_socket(multi, fd, s);
         return 0;
     }
     if (!s) {
         s = calloc(1, sizeof *s);
         if (!s)
             return -1;
-        *s = (struct transfer_socket){.pool = pool, .fd = fd};
-        curl_multi_assign(pool->multi, fd, s);
+        *s = (struct transfer_socket){.multi = multi, .fd = fd};
+        curl_multi_assign(multi->curl, fd, s);
     } else {
         event_del(&s->event);
     }
     s->what = (short)((what & CURL_POLL_IN ? EV_READ : 0) | (what & CURL_POLL_OUT ? EV_WRITE : 0));
-    event_assign(&s->event, pool->base, fd, (short)(s->what | EV_PERSIST), transfer_on_socket, s);
+    event_assign(&s->event, multi->pool->base, fd, (short)(s->what | EV_PERSIST), transfer_on_socket, s);
     event_add(&s->event, NULL);
     return 0;
 }
@@ -389,7 +443,8 @@ static size_t transfer_on_body(char *bytes, size_t size, size_t count, void *arg
     if (t->dead)
         return 0;
     transfer_heard(t, clock_monotonic_us()); /* a call may bring many megabytes, and take as long as a limit */
-    if (!t->events->body(t->user, slice_make(bytes, len)) && !t->dead) {
+    /* To pause one of several transfers on an HTTP/2 connection is to pause them all. */
+    if (!t->events->body(t->user, slice_make(bytes, len)) && !t->dead && !transfer_is_http2(t)) {
         t->paused = true;
         transfer_apply_pause(t);
     }
@@ -470,7 +525,7 @@ static void transfer_on_deadline(evutil_socket_t fd, short what, void *arg)
 /* ---- the beginning of a transfer ---------------------------------------------------------------------------- */
 
 /* What never changes between transfers. Redirects are the client's to follow; a proxy is the environment's. */
-static CURL *transfer_new_easy(void)
+static CURL *transfer_new_easy(const struct transfer_pool *pool)
 {
     CURL *easy = curl_easy_init();
     if (!easy)
@@ -485,6 +540,10 @@ static CURL *transfer_new_easy(void)
     curl_easy_setopt(easy, CURLOPT_READFUNCTION, transfer_on_read);
     curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
+    if (pool->ca_file) {
+        curl_easy_setopt(easy, CURLOPT_CAINFO, pool->ca_file);
+        curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
+    }
     return easy;
 }
 
@@ -538,8 +597,9 @@ static bool transfer_set_up(struct transfer *t, const struct transfer_request *r
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, t);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, t);
     curl_easy_setopt(easy, CURLOPT_READDATA, t);
-    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
-                     (long)(request->http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
+    bool http2 = transfer_is_http2(t);
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)(http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
+    curl_easy_setopt(easy, CURLOPT_PIPEWAIT, http2 ? 1L : 0L); /* for a handshake that may make one connection do */
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, t->error);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, connect_ms > 0 ? connect_ms : 1L);
     transfer_set_method(easy, request);
@@ -556,25 +616,32 @@ static void transfer_link(struct transfer_pool *pool, struct transfer *t)
     pool->count++;
 }
 
+/* By ALPN, and therefore by TLS only. */
+static bool transfer_takes_http2(const struct transfer_request *request)
+{
+    return request->http2 && strncmp(request->url, "https:", 6) == 0;
+}
+
 struct transfer *transfer_start(struct transfer_pool *pool, const struct transfer_request *request,
                                 const struct transfer_events *events, void *user)
 {
     struct transfer *t = calloc(1, sizeof *t);
     if (!t)
         return NULL;
-    t->easy = pool->spares > 0 ? pool->spare[--pool->spares] : transfer_new_easy();
+    t->easy = pool->spares > 0 ? pool->spare[--pool->spares] : transfer_new_easy(pool);
     if (!t->easy) {
         free(t);
         return NULL;
     }
     t->pool = pool;
+    t->multi = &pool->multis[transfer_takes_http2(request) ? TRANSFER_HTTP2 : TRANSFER_HTTP1];
     t->events = events;
     t->user = user;
     t->limits = request->limits;
     t->started_us = t->heard_us = clock_monotonic_us();
     event_assign(&t->timer, pool->base, -1, 0, transfer_on_deadline, t);
     transfer_link(pool, t);
-    if (!transfer_set_up(t, request) || curl_multi_add_handle(pool->multi, t->easy) != CURLM_OK) {
+    if (!transfer_set_up(t, request) || curl_multi_add_handle(t->multi->curl, t->easy) != CURLM_OK) {
         transfer_free(t);
         return NULL;
     }
@@ -587,24 +654,51 @@ size_t transfer_pool_active(const struct transfer_pool *pool)
     return pool->count;
 }
 
+static bool transfer_open_multi(struct transfer_pool *pool, struct transfer_multi *multi)
+{
+    multi->pool = pool;
+    multi->curl = curl_multi_init();
+    if (!multi->curl)
+        return false;
+    event_assign(&multi->timer, pool->base, -1, 0, transfer_on_timer, multi);
+    curl_multi_setopt(multi->curl, CURLMOPT_SOCKETFUNCTION, transfer_want_socket);
+    curl_multi_setopt(multi->curl, CURLMOPT_SOCKETDATA, multi);
+    curl_multi_setopt(multi->curl, CURLMOPT_TIMERFUNCTION, transfer_want_timer);
+    curl_multi_setopt(multi->curl, CURLMOPT_TIMERDATA, multi);
+    curl_multi_setopt(multi->curl, CURLMOPT_MAXCONNECTS, (long)TRANSFER_IDLE_CONNECTIONS);
+    return true;
+}
+
+static void transfer_close_multi(struct transfer_multi *multi)
+{
+    if (!multi->curl)
+        return;
+    curl_multi_cleanup(multi->curl);
+    event_del(&multi->timer);
+}
+
 struct transfer_pool *transfer_pool_new(struct event_base *base)
 {
     struct transfer_pool *pool = calloc(1, sizeof *pool);
     if (!pool)
         return NULL;
-    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK || !(pool->multi = curl_multi_init())) {
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
         free(pool);
         return NULL;
     }
     pool->base = base;
-    event_assign(&pool->timer, base, -1, 0, transfer_on_timer, pool);
     event_assign(&pool->reaper, base, -1, 0, transfer_on_reaper, pool);
-    curl_multi_setopt(pool->multi, CURLMOPT_SOCKETFUNCTION, transfer_want_socket);
-    curl_multi_setopt(pool->multi, CURLMOPT_SOCKETDATA, pool);
-    curl_multi_setopt(pool->multi, CURLMOPT_TIMERFUNCTION, transfer_want_timer);
-    curl_multi_setopt(pool->multi, CURLMOPT_TIMERDATA, pool);
-    curl_multi_setopt(pool->multi, CURLMOPT_MAXCONNECTS, (long)TRANSFER_IDLE_CONNECTIONS);
+    for (size_t i = 0; i < TRANSFER_MULTIS; i++)
+        if (!transfer_open_multi(pool, &pool->multis[i])) {
+            transfer_pool_free(&pool);
+            return NULL;
+        }
     return pool;
+}
+
+void transfer_pool_trust(struct transfer_pool *pool, const char *ca_file)
+{
+    pool->ca_file = ca_file;
 }
 
 void transfer_pool_free(struct transfer_pool **handle)
@@ -617,8 +711,8 @@ void transfer_pool_free(struct transfer_pool **handle)
         transfer_free(pool->active);
     while (pool->spares > 0)
         curl_easy_cleanup(pool->spare[--pool->spares]);
-    curl_multi_cleanup(pool->multi);
-    event_del(&pool->timer);
+    for (size_t i = 0; i < TRANSFER_MULTIS; i++)
+        transfer_close_multi(&pool->multis[i]);
     event_del(&pool->reaper);
     free(pool);
     curl_global_cleanup();

@@ -298,6 +298,8 @@ struct proxy *proxy_new(struct event_base *base, int listen_fd, const struct con
     p->max_active = max_requests;
     p->idle_event = event_new(base, -1, 0, proxy_on_idle, p);
     p->transfers = transfer_pool_new(base);
+    if (p->transfers && *config->upstream_ca_file)
+        transfer_pool_trust(p->transfers, config->upstream_ca_file);
     p->pool = pool_new(keys, health, config->upstream_breaker_us);
     p->server = fcgi_server_new(base, listen_fd, &proxy_fcgi_events, &limits, p);
     if (!p->idle_event || !p->transfers || !p->pool || !p->server || !services_open(p))

@@ -272,6 +272,14 @@ static size_t upstream_on_read(void *user, char *to, size_t size)
 static const struct transfer_events upstream_events = {upstream_on_header, upstream_on_head, upstream_on_body,
                                                        upstream_on_done, upstream_on_read};
 
+/* What a model writes at once. An answer over HTTP/2 is not held back, or all on its connection would be. */
+static bool upstream_answer_is_small(const struct exchange *x)
+{
+    enum endpoint_fields fields = x->endpoint->fields;
+    bool text = fields == ENDPOINT_FIELDS_CHAT || fields == ENDPOINT_FIELDS_COMPLETIONS || fields == ENDPOINT_FIELDS_RESPONSES;
+    return text && x->body_mode == EXCHANGE_BODY_HELD && !x->fields.stream;
+}
+
 static bool upstream_start(struct exchange *x)
 {
     const struct config *c = x->proxy->config;
@@ -286,7 +294,7 @@ static bool upstream_start(struct exchange *x)
         .body = streamed ? (struct slice){NULL, 0} : upstream_body(x),
         .streamed = streamed,
         .length = x->http.content_length,
-        .http2 = c->upstream_http2 && x->body_mode == EXCHANGE_BODY_HELD && !x->fields.stream,
+        .http2 = c->upstream_http2 && upstream_answer_is_small(x),
         .limits = {c->upstream_connect_us, c->upstream_first_byte_us, c->upstream_idle_us, c->upstream_total_us},
     };
     x->upstream_started_us = clock_monotonic_us();

@@ -119,6 +119,7 @@ struct config {
     int64_t upstream_retry_us; /* no retry later than this after the request's beginning */
     int64_t upstream_max_retry_after_us;
     int64_t upstream_breaker_us;
+    const char *upstream_ca_file; /* empty: the system's */
     bool upstream_http2;
 
     int64_t stream_keepalive_us; /* 0: none */

@@ -63,7 +63,7 @@ struct option {
 const struct option *options_at(size_t index);
 
 /* Number of rows, as a constant for arrays beside the table. */
-enum { OPTIONS_COUNT = 55 };
+enum { OPTIONS_COUNT = 56 };
 
 enum { OPTION_SHARE_WHOLE = 1000000 };
 

@@ -69,6 +69,9 @@ struct transfer_request {
 /* NULL without memory. */
 struct transfer_pool *transfer_pool_new(struct event_base *base);
 
+/* Whom transfers trust by TLS, in place of the system's certificates: a PEM file, lent; before the first transfer. */
+void transfer_pool_trust(struct transfer_pool *pool, const char *ca_file);
+
 /* Cancels what is under way, without done(). */
 void transfer_pool_free(struct transfer_pool **pool);
 
