@@ -10,6 +10,7 @@
 #include "sluice/options.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -73,6 +74,7 @@ static int main_serve_on(struct daemon *d, const struct upgrade *upgrade)
 
 static int main_serve(struct settings *settings, const struct settings_source *source, char **argv)
 {
+    signal(SIGPIPE, SIG_IGN); /* the log's reader may go */
     static struct upgrade upgrade;
     char program[4096];
     struct buf error;
