@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 enum { MAIN_TEXT_MAX = 1024 * 1024 };
@@ -72,6 +73,13 @@ static int main_serve_on(struct daemon *d, const struct upgrade *upgrade)
     return status;
 }
 
+/* A core dump would hold the upstream's keys. */
+static void main_forbid_core_dumps(void)
+{
+    const struct rlimit none = {0, 0};
+    setrlimit(RLIMIT_CORE, &none);
+}
+
 static int main_serve(struct settings *settings, const struct settings_source *source, char **argv)
 {
     signal(SIGPIPE, SIG_IGN); /* the log's reader may go */
@@ -80,6 +88,7 @@ static int main_serve(struct settings *settings, const struct settings_source *s
     struct buf error;
     buf_init(&error, MAIN_TEXT_MAX);
     upgrade_receive(&upgrade);
+    main_forbid_core_dumps();
     const struct config *config = &settings->config;
     struct daemon d = {.settings = settings,
                        .source = *source,

@@ -380,6 +380,5 @@ int supervisor_run(struct daemon *d, const struct upgrade *upgrade)
             supervisor_handle(&s, &info);
     }
     free(s.slots);
-    sigprocmask(SIG_SETMASK, &s.former, NULL);
-    return DAEMON_EXIT_OK;
+    return DAEMON_EXIT_OK; /* with its signals blocked: one that comes now must not change the exit status */
 }
