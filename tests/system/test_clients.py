@@ -7,6 +7,7 @@ import pytest
 from harness import clients, keys
 from harness.bodies import TOOLS, chat
 from harness.sse import contents_of, data_of, words
+from harness.tls import certificate
 
 CASES = {
     "plain": chat(),
@@ -130,5 +131,6 @@ def test_upstream_connections_are_reused(stack):
 
 def test_http2_gives_the_same_events(stack):
     request = {**chat("events=5"), "stream": True}
-    body = clients.curl(stack.base_url, request, options=["--http2-prior-knowledge"])
+    options = ["--http2", "--cacert", certificate().certificate]
+    body = clients.curl(stack.front.tls_origin + "/v1", request, options=options)
     assert data_of(body) == data_of(clients.curl(stack.base_url, request))

@@ -222,6 +222,17 @@ def test_a_body_above_the_limit(cell):
         assert cell.post(json=chat()).status_code == 200
 
 
+def test_requests_after_a_refused_body(cell):
+    """An answer that comes before the body's end must not cost the client's next request."""
+    for origin in (cell.front.origin, cell.front.tls_origin):
+        with httpx.Client(base_url=origin, verify=certificate().context(), trust_env=False, timeout=30) as client:
+            for _ in range(5):
+                wrong = client.post("/v1/chat/completions", content=body_of(1_500_000),
+                                    headers={**JSON, "Authorization": "Bearer sk-wrong"})
+                assert wrong.status_code == 401
+                assert client.post("/v1/chat/completions", json=chat(), headers=KEY).status_code == 200
+
+
 def test_a_chunked_body(cell):
     body = body_of(200_000)
 
