@@ -443,7 +443,7 @@ static size_t transfer_on_body(char *bytes, size_t size, size_t count, void *arg
     if (t->dead)
         return 0;
     transfer_heard(t, clock_monotonic_us()); /* a call may bring many megabytes, and take as long as a limit */
-    /* To pause one of several transfers on an HTTP/2 connection is to pause them all. */
+    /* Over HTTP/2 a pause holds back nothing: what others on the connection make libcurl read, it keeps. */
     if (!t->events->body(t->user, slice_make(bytes, len)) && !t->dead && !transfer_is_http2(t)) {
         t->paused = true;
         transfer_apply_pause(t);

@@ -272,7 +272,7 @@ static size_t upstream_on_read(void *user, char *to, size_t size)
 static const struct transfer_events upstream_events = {upstream_on_header, upstream_on_head, upstream_on_body,
                                                        upstream_on_done, upstream_on_read};
 
-/* What a model writes at once. An answer over HTTP/2 is not held back, or all on its connection would be. */
+/* What a model writes at once. An answer over HTTP/2 cannot be held back (docs/architecture.md). */
 static bool upstream_answer_is_small(const struct exchange *x)
 {
     enum endpoint_fields fields = x->endpoint->fields;
