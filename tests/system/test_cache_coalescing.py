@@ -357,7 +357,7 @@ def test_nothing_is_left(together, pool):
         embedding = embeddings([unique(), unique()], sim="delay=40")
         clients = [Stream(stack, request) for request in (stays, leaves) for _ in range(3)]
         futures = in_background(pool, stack, stays, 3) + in_background(pool, stack, embedding, 4)
-        time.sleep(0.02)
+        time.sleep(0.1)
         for client in clients:
             client.leave()
         assert all(answer.status_code == 200 for answer in answers_of(futures))

@@ -19,6 +19,9 @@ FORMS = {
     "with usage": {"stream_options": {"include_usage": True}},
 }
 forms = pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
+FEW = ["plain", "two choices", "tools", "with usage"]
+few_forms = pytest.mark.parametrize("form", [FORMS[name] for name in FEW], ids=FEW)
+"""For the clients that take a second to start."""
 
 
 def whole_of(request):
@@ -71,7 +74,7 @@ def test_a_finished_stream_is_given_whole(cached, form):
     assert upstream(cached) == 1
 
 
-@forms
+@few_forms
 def test_node_gets_the_same(cached, form):
     """The Node client's streaming helper; the events, of which it gives each; and the whole answer."""
     request = fixed(**form)
@@ -93,7 +96,7 @@ def test_node_gets_the_same(cached, form):
     assert upstream(cached) == 1
 
 
-@forms
+@few_forms
 def test_python_028_gets_the_same(cached, form):
     request = fixed(**form)
     [whole] = clients.python_028(cached.base_url, whole_of(request))
