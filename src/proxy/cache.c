@@ -269,6 +269,10 @@ bool cache_take_answer(struct exchange *x, struct buf *body)
     struct caching *c = x->caching;
     if (!c)
         return true;
+    if (x->encoded) { /* compressed for this client, and nobody else knows how */
+        flight_fail(x);
+        return !x->sent_body;
+    }
     if (x->upstream_status == 200 && c->items && !cache_items_complete(x, body) && x->sent_body) {
         flight_fail(x);
         return false;

@@ -15,6 +15,7 @@
 enum {
     CACHING_HOLD_MAX = 16 * 1024 * 1024, /* an embeddings answer up to this size is taken apart */
     CACHING_POLL_MS = 20,                /* how often another process's request is looked at */
+    CACHING_SETTLE_MS = 60,              /* within which Redis has taken an answer */
     CACHING_LEASE_SECONDS = 10           /* a leader without a sign of life for so long is replaced */
 };
 

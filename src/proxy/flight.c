@@ -45,6 +45,17 @@ static void flight_close(struct exchange *x)
     x->caching->claimed = false;
 }
 
+/* The same with an answer that was stored. Redis takes it in its own time: until then others shall not ask again, so
+ * that the claim ends by itself a moment later. */
+static void flight_close_stored(struct exchange *x)
+{
+    struct caching *c = x->caching;
+    if (c->claimed && strcmp(cache_engine(x->proxy->cache), "redis") == 0 &&
+        inflight_renew(x->proxy->inflight, &c->claim, CACHING_SETTLE_MS * CLOCK_US_PER_MS))
+        c->claimed = false;
+    flight_close(x);
+}
+
 static void flight_arm(struct exchange *x, int64_t us)
 {
     struct timeval after = {us / CLOCK_US_PER_SECOND, us % CLOCK_US_PER_SECOND};
@@ -236,7 +247,7 @@ static void flight_land_one(struct exchange *f, struct slice object, struct slic
 void flight_land(struct exchange *x, struct slice object, struct slice type)
 {
     struct exchange *f;
-    flight_close(x);
+    flight_close_stored(x);
     while ((f = flight_take_follower(x)))
         flight_land_one(f, object, type);
 }
