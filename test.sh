@@ -6,7 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 root=$PWD
 deps=$root/tests/.deps
 all_parts=(unit asan fuzz system system-asan)
-jobs=${SLUICE_TEST_JOBS:-2}
+jobs=${SLUICE_TEST_JOBS:-4} # more than processors: most tests wait most of the time
 
 heading() { printf '\n== %s\n' "$*"; }
 
