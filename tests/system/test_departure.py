@@ -11,13 +11,13 @@ from datetime import datetime
 import httpx
 import pytest
 
-from harness import keys
+from harness import keys, streaming_front
 from harness.bodies import chat
 from harness.process import memory_of, wait_until
 from harness.sluice import SANITIZED
 from harness.stack import Stack
 
-FRONTS = ["lighttpd"] if SANITIZED else ["lighttpd", "nginx-kept"]
+FRONTS = ["lighttpd"] if SANITIZED else ["lighttpd", streaming_front.NAME]
 SETTINGS = {"WORKERS": 1, "UPSTREAM__RETRY_BASE_SECONDS": "0.002", "STREAM__KEEPALIVE_SECONDS": "0.2"}
 AT_MOST = 1.0
 """Seconds; the aim is 0.1."""
@@ -119,7 +119,7 @@ def test_leaving_in_a_retry_pause(left):
 @pytest.mark.parametrize("path, content_type", [("/v1/chat/completions", "application/json"),
                                                 ("/v1/files", "multipart/form-data; boundary=x")])
 def test_leaving_before_the_body_is_sent(left, path, content_type, sent):
-    """lighttpd has not asked Sluice yet; nginx has, and a large form is on its way upstream already."""
+    """lighttpd has not asked Sluice yet; this nginx has, and a large form is on its way upstream already."""
     name = f"body-{sent}-{path[-5:]}-{left.front.name}"
     connection = connect(left)
     connection.sendall(head_of(path, 300_000, name, content_type) + b" " * sent)

@@ -11,7 +11,7 @@ import time
 import httpx
 import pytest
 
-from harness import keys
+from harness import keys, streaming_front
 from harness.errors import error_of
 from harness.process import memory_of
 from harness.sluice import SANITIZED
@@ -22,7 +22,7 @@ SIZE = int(os.environ.get("SLUICE_LARGE_MIB", 64)) * MIB
 GROWTH = (400 if SANITIZED else 2) * MIB  # the sanitizer keeps 256 MiB of what was freed
 PATIENCE = 2
 """How long the upstream may take nothing of a body, in seconds."""
-FRONTS = ["lighttpd"] if SANITIZED else ["lighttpd", "nginx-kept"]
+FRONTS = ["lighttpd"] if SANITIZED else ["lighttpd", streaming_front.NAME]
 PATTERN = bytes(range(251)) * 4096
 """What the simulator's binary bodies consist of: byte i is i % 251."""
 
@@ -178,7 +178,7 @@ def test_an_upstream_that_reads_slowly_holds_back_an_upload(large):
 
 
 def test_an_upstream_that_reads_nothing_holds_back_an_upload(large):
-    """lighttpd takes the body into a file before; nginx passes it on, so that the client itself is held back."""
+    """lighttpd takes the body into a file before; this nginx passes it on, so that the client itself is held back."""
     large.sim.default("hang=accept")
     form = Form(64 * MIB)
     answers = []
