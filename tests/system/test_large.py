@@ -31,11 +31,13 @@ PATTERN = bytes(range(251)) * 4096
 def large_stack(request):
     """One worker, which has served a little of everything, so that what it needs anyway is not taken for growth."""
     stack = Stack(request.param, WORKERS=1, UPSTREAM__FIRST_BYTE_SECONDS=PATIENCE)
-    for _ in range(3):
-        upload(stack, 3 * MIB)
-        download(stack, 3 * MIB)
-    yield stack
-    stack.stop()
+    try:
+        for _ in range(3):
+            upload(stack, 3 * MIB)
+            download(stack, 3 * MIB)
+        yield stack
+    finally:
+        stack.stop()
 
 
 @pytest.fixture
