@@ -167,7 +167,7 @@ bool option_put_url(struct buf *b, struct slice url)
     if (!option_split_url(url, &parts) || parts.user.len == 0)
         return buf_append_text(b, "***"); /* an @ elsewhere: rather hide too much than a password */
     size_t scheme = parts.scheme.len + strlen("://");
-    return buf_append_slice(b, slice_take(url, scheme)) && buf_append_text(b, "***@") &&
+    return buf_append_slice(b, slice_take(url, scheme)) && buf_append_text(b, "***:***@") &&
            buf_append_slice(b, slice_skip(url, scheme + parts.user.len));
 }
 

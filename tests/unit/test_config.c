@@ -223,8 +223,8 @@ static void url_values(void **state)
               {"http https://host", "contains a blank"}, {"http://", "has no host"},
               {"http:///v1", "has no host"}, {"http://:80", "has no host"},
               {"http://h?x=1", "has a query or a fragment"}, {"http://h/#x", "has a query or a fragment"},
-              {"http://user@h/v1", "\"http://***@h/v1\" has a user name"},
-              {"http://u:hunter2@h/v1", "\"http://***@h/v1\" has a user name"}, {"http://h:0", "has a port"},
+              {"http://user@h/v1", "\"http://***:***@h/v1\" has a user name"},
+              {"http://u:hunter2@h/v1", "\"http://***:***@h/v1\" has a user name"}, {"http://h:0", "has a port"},
               {"http://h:65536", "has a port"}, {"http://h:", "has a port"}, {"http://h:8a", "has a port"},
               {"http://a:b:c", "has several colons"}, {"http://::1", "needs [ and ]"},
               {"http://[::1", "has no ]"}, {"http://[]", "has no IPv6"}, {"http://[::g]", "has no IPv6"},
@@ -233,8 +233,8 @@ static void url_values(void **state)
               {"http://h\"", "has a host that is not"}, {"http://a,b", "has a host that is not"}));
     ASSERT_GOOD("CACHE__REDIS_URL", CASES({"redis://h", "redis://h"}, {"redis://h:1/0", "redis://h:1/0"},
                                           {"unix:///run/redis.sock?db=2", "unix:///run/redis.sock?db=2"},
-                                          {"redis://:hunter2@h:6379/1", "redis://***@h:6379/1"},
-                                          {"redis://u:p@ss@h", "redis://***@h"}));
+                                          {"redis://:hunter2@h:6379/1", "redis://***:***@h:6379/1"},
+                                          {"redis://u:p@ss@h", "redis://***:***@h"}));
     ASSERT_BAD("CACHE__REDIS_URL",
                CASES({"http://h", "has the wrong scheme"}, {"redi://h", "has the wrong scheme"},
                      {"rediss://h:1/0", "asks for TLS"},
