@@ -43,6 +43,7 @@ def connect(stack):
     received = b""
     while b"}" not in received:
         received += connection.recv(4096)
+    time.sleep(0.02)  # the same goes for a request that is there before lighttpd waits for it
     return connection
 
 
