@@ -2,10 +2,14 @@
 `make_cached` are the same with a cache, once for each store."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
 import pytest
+
+# A run under nohup would hand "ignore SIGHUP" on to all that it starts.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 sys.path.insert(0, str(Path(__file__).parent))
 
