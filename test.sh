@@ -63,6 +63,7 @@ run_units() {
     heading "unit tests: $preset"
     note "unit-$preset.xml"
     ctest --preset "$preset" --output-junit "$results/unit-$preset.xml" --no-tests=error --parallel "$jobs" \
+        --repeat until-pass:2 \
         --test-output-size-passed 1000000 --test-output-size-failed 1000000 || true
 }
 
@@ -73,6 +74,7 @@ run_fuzz() {
     tests/fuzz/run 2>&1 | tee "$results/fuzz.txt" || true
 }
 
+# Real servers on a busy machine: what fails is tried twice more, by itself a moment later, and is told of as a rerun.
 run_system() {
     local preset=$1
     heading "system tests: $preset"
@@ -80,6 +82,7 @@ run_system() {
     SLUICE_BIN=$root/build/$preset/sluice SLUICE_SIM_BIN=$root/build/release/openai-sim \
         SLUICE_ASAN=$([ "$preset" = asan ] && echo yes || true) PYTHONDONTWRITEBYTECODE=1 \
         "$deps/venv/bin/python" -m pytest tests/system -c tests/system/pytest.ini -p no:cacheprovider --tb=short -q -n "$jobs" \
+        --reruns 2 --reruns-delay 1 -r fER \
         --junitxml "$results/system-$preset.xml" || true
 }
 
