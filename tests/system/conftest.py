@@ -17,9 +17,15 @@ from harness.caching import STORES, CachingStack  # noqa: E402  (after the path)
 from harness.redis import AVAILABLE as REDIS_AVAILABLE  # noqa: E402
 from harness.sluice import SANITIZED  # noqa: E402
 from harness.stack import Stack  # noqa: E402
+from harness.tls import forget_certificate  # noqa: E402
 
 # What starts Sluice, and what web servers send, are the matter of these: the release build shows it.
 collect_ignore = ["test_spawners.py", "test_front_records.py"] if SANITIZED else []
+
+
+def pytest_unconfigure():
+    forget_certificate()
+
 
 CHOSEN_FRONTS = os.environ.get("SLUICE_FRONTS", "lighttpd").split(",")
 

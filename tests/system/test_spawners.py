@@ -379,7 +379,8 @@ def test_a_stale_socket_is_replaced(place):
     wait_until(lambda: first.must_live() and socket.exists(), "the socket")
     first.send(signal.SIGKILL)
     wait_until(lambda: first.status is not None, "its end")
-    assert socket.exists() and not takes_connections(socket)
+    wait_until(lambda: not takes_connections(socket), "the end of its worker")
+    assert socket.exists()
     second = start_listening(directory, simulator)
     wait_until(lambda: second.must_live() and takes_connections(socket), "a new socket")
     # One in use is reported, and stays.

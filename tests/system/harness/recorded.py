@@ -42,11 +42,16 @@ class _Recorder:
 class RecordedFront:
     def __init__(self, name):
         self.directory = short_directory()
-        self.recorder = _Recorder(self.directory, FRONTS[name])
-        self.front = FRONTS[name](self.directory, self.recorder)
-        self.http = httpx.Client(base_url=self.front.tls_origin, verify=certificate().context(), trust_env=False,
-                                 timeout=20, headers={"Authorization": f"Bearer {keys.CLIENT}"})
-        wait_until(self.answers, "an answer of the recorder", 20)
+        self.recorder = self.front = self.http = None
+        try:
+            self.recorder = _Recorder(self.directory, FRONTS[name])
+            self.front = FRONTS[name](self.directory, self.recorder)
+            self.http = httpx.Client(base_url=self.front.tls_origin, verify=certificate().context(), trust_env=False,
+                                     timeout=20, headers={"Authorization": f"Bearer {keys.CLIENT}"})
+            wait_until(self.answers, "an answer of the recorder", 20)
+        except BaseException:
+            self.stop()
+            raise
 
     def answers(self):
         self.front.process.must_live()
@@ -61,10 +66,12 @@ class RecordedFront:
         return [record for record in records if record["t"] > after]
 
     def stop(self):
-        self.http.close()
         try:
-            self.front.stop()
+            if self.http:
+                self.http.close()
+            if self.front:
+                self.front.stop()
         finally:
-            if self.recorder.process:
+            if self.recorder and self.recorder.process:
                 self.recorder.process.stop()
             shutil.rmtree(self.directory, ignore_errors=True)

@@ -1,6 +1,5 @@
 """A certificate for the tests, made once a process by openssl."""
 
-import atexit
 import functools
 import shutil
 import ssl
@@ -11,6 +10,7 @@ from .process import short_directory
 
 class Certificate:
     def __init__(self, directory):
+        self.directory = directory
         self.certificate, self.key, self.both = (directory / name for name in ("cert.pem", "key.pem", "both.pem"))
         subprocess.run(
             ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
@@ -27,9 +27,14 @@ class Certificate:
 
 @functools.cache
 def certificate():
-    directory = short_directory()
-    atexit.register(shutil.rmtree, directory, ignore_errors=True)
-    return Certificate(directory)
+    return Certificate(short_directory())
+
+
+def forget_certificate():
+    """Removes the files, at the end."""
+    if certificate.cache_info().currsize:
+        shutil.rmtree(certificate().directory, ignore_errors=True)
+        certificate.cache_clear()
 
 
 def trusted_environment():
