@@ -42,6 +42,8 @@ def delay(fact):
 def departure(fact):
     if fact is None:
         return "not seen"
+    if fact < 1:
+        return "< 1 ms"
     return f"{milliseconds(fact)} ms" if fact < 1000 else f"{fact / 1000:.1f} s"
 
 
