@@ -14,7 +14,8 @@ import pytest
 from harness import keys
 from harness.bodies import chat
 from harness.process import Process, free_port, wait_until
-from harness.sluice import run
+from harness.sluice import SANITIZED, run
+from harness.stack import Stack
 
 FREE = {"RATE_LIMIT__REQUESTS_PER_MINUTE": 0, "RATE_LIMIT__TOKENS_PER_MINUTE": 0}
 
@@ -209,3 +210,20 @@ def test_limits_survive_a_restart(make_limited, tmp_path):
     second = make_limited(STATE_DIR=state, RATE_LIMIT__REQUESTS_PER_MINUTE=1)
     assert second.post(json=chat()).status_code == 429
     assert second.post(json=chat(), key=keys.OTHER_CLIENT).status_code == 200
+
+
+@pytest.mark.skipif(SANITIZED, reason="a dozen processes with a sanitizer each")
+def test_sixty_over_processes_that_apache_spawned():
+    """mod_fcgid starts each process by itself: they have nothing in common but the state directory."""
+    stack = Stack("apache-fcgid", RATE_LIMIT__REQUESTS_PER_MINUTE=60, RATE_LIMIT__TOKENS_PER_MINUTE=0)
+    try:
+        started = time.monotonic()
+        answers = at_once([lambda: stack.post(json=chat("delay=100"))] * 100)
+        refilled = math.floor(time.monotonic() - started)
+        passed = count(answers, 200)
+        assert 60 <= passed <= 60 + refilled
+        assert count(answers, 429) == 100 - passed
+        assert stack.sim.stats()["requests"] == passed
+        assert len(stack.sluice.processes()) > 1
+    finally:
+        stack.stop(check=False)
