@@ -491,3 +491,23 @@ if os.environ.get("SLUICE_FRONT_FULL"):
             assert arrived > size and json.loads(result.stdout)["object"] == "file", (arrived, result.stdout[:300])
         finally:
             stack.stop()
+
+
+@pytest.mark.skipif("apache-fcgid" not in CELLS, reason="one of the servers that are not tested now")
+def test_limits_are_exact_over_the_processes_of_mod_fcgid():
+    stack = Stack("apache-fcgid", RATE_LIMIT__REQUESTS_PER_MINUTE=30)
+
+    async def all_of_them():
+        async with httpx.AsyncClient(base_url=stack.origin, headers=KEY, trust_env=False, timeout=60) as client:
+            return await asyncio.gather(*(client.post("/v1/chat/completions", json=chat("delay=300")) for _ in range(60)))
+
+    try:
+        began = time.monotonic()
+        statuses = [answer.status_code for answer in asyncio.run(all_of_them())]
+        refilled = int((time.monotonic() - began) / 2)  # one each two seconds
+        assert 30 <= statuses.count(200) <= 30 + refilled + 1, statuses
+        assert statuses.count(200) + statuses.count(429) == 60
+        assert len(stack.sluice.processes()) > 10
+        facts.note("apache-fcgid", "limit of 30, 60 requests", statuses.count(200))
+    finally:
+        stack.stop()
