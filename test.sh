@@ -71,7 +71,7 @@ run_fuzz() {
     heading "fuzz, a short run"
     [ -x tests/fuzz/run ] || { echo "no tests/fuzz/run"; return 0; }
     note fuzz.txt
-    tests/fuzz/run 2>&1 | tee "$results/fuzz.txt" || true
+    tests/fuzz/run 5 2>&1 | tee "$results/fuzz.txt" || true
 }
 
 # Real servers on a busy machine: what fails is tried twice more, by itself a moment later, and is told of as a rerun.
