@@ -8,78 +8,11 @@
  * transfer_reap() behind the call into libcurl. Easy handles are kept for reuse, with the settings that never
  * change.
  */
-#include "sluice/transfer.h"
+#include "transfer_internal.h"
 
 #include "sluice/clock.h"
 
-#include <curl/curl.h>
-#include <event2/event_struct.h>
 #include <stdlib.h>
-
-enum {
-    TRANSFER_SPARE_MAX = 64,        /* easy handles kept for reuse */
-    TRANSFER_IDLE_CONNECTIONS = 256, /* upstream connections kept open */
-    TRANSFER_RECEIVE_SIZE = 16 * 1024,
-    TRANSFER_SEND_SIZE = 16 * 1024,
-    TRANSFER_HEADERS_MAX = 128, /* header lines of an answer that are looked at; the rest is dropped */
-    TRANSFER_HEADER_BYTES_MAX = 256 * 1024
-};
-
-enum { TRANSFER_HTTP1, TRANSFER_HTTP2, TRANSFER_MULTIS };
-
-struct transfer_multi {
-    struct transfer_pool *pool;
-    CURLM *curl;
-    struct event timer;
-};
-
-struct transfer_socket {
-    struct event event;
-    struct transfer_multi *multi;
-    curl_socket_t fd;
-    short what;
-};
-
-struct transfer {
-    struct transfer_pool *pool;
-    struct transfer_multi *multi;
-    struct transfer *next, *prev;
-    CURL *easy;
-    struct curl_slist *headers;
-    const struct transfer_events *events;
-    void *user;
-    struct event timer;
-    struct transfer_limits limits;
-    int64_t started_us;
-    int64_t heard_us; /* when the last byte of the answer came */
-    int64_t sent_us;  /* when the last piece of a streamed body went; 0: none did */
-    size_t header_lines, header_bytes;
-    enum transfer_result verdict; /* where it was ended by us */
-    bool has_verdict;
-    bool got_byte;
-    bool interim;   /* the head that is coming is not the answer's */
-    bool head_done;
-    bool paused;    /* receiving */
-    bool send_paused;
-    bool dead; /* cancelled within a callback */
-    bool finished; /* libcurl is done with it */
-    char error[CURL_ERROR_SIZE];
-};
-
-struct transfer_pool {
-    struct event_base *base;
-    struct transfer_multi multis[TRANSFER_MULTIS];
-    struct event reaper;
-    struct transfer *active;
-    size_t count;
-    const char *ca_file; /* NULL: the system's */
-    CURL *spare[TRANSFER_SPARE_MAX];
-    size_t spares;
-    int depth;      /* calls into libcurl that are under way */
-    int64_t now_us; /* when the outermost of them began: precise enough for the lines of a head, which come at once */
-};
-
-static void transfer_arm_timer(struct transfer *t);
 
 static const char *const transfer_result_names[] = {
     [TRANSFER_OK] = "ok",
@@ -99,19 +32,19 @@ const char *transfer_result_name(enum transfer_result result)
     return transfer_result_names[result];
 }
 
-static struct timeval transfer_timeval(int64_t us)
+struct timeval transfer_timeval(int64_t us)
 {
     us = us < 0 ? 0 : us;
     return (struct timeval){us / CLOCK_US_PER_SECOND, us % CLOCK_US_PER_SECOND};
 }
 
-static void transfer_enter(struct transfer_pool *pool)
+void transfer_enter(struct transfer_pool *pool)
 {
     if (pool->depth++ == 0)
         pool->now_us = clock_monotonic_us();
 }
 
-static void transfer_leave(struct transfer_pool *pool)
+void transfer_leave(struct transfer_pool *pool)
 {
     pool->depth--;
 }
@@ -126,7 +59,7 @@ static void transfer_keep_or_free_easy(struct transfer_pool *pool, CURL *easy)
         curl_easy_cleanup(easy);
 }
 
-static bool transfer_is_http2(const struct transfer *t)
+bool transfer_is_http2(const struct transfer *t)
 {
     return t->multi == &t->pool->multis[TRANSFER_HTTP2];
 }
@@ -237,7 +170,7 @@ static void transfer_report(struct transfer *t, enum transfer_result result)
         events->done(user, result, detail);
 }
 
-static void transfer_take_messages(struct transfer_multi *multi)
+void transfer_take_messages(struct transfer_multi *multi)
 {
     CURLMsg *message;
     int left;
@@ -283,204 +216,6 @@ void transfer_cancel(struct transfer **handle)
     event_active(&t->pool->reaper, EV_TIMEOUT, 0);
 }
 
-/* ---- libcurl's sockets and timer ---------------------------------------------------------------------------- */
-
-static void transfer_drive(struct transfer_multi *multi, curl_socket_t fd, int action)
-{
-    int running;
-    transfer_enter(multi->pool);
-    curl_multi_socket_action(multi->curl, fd, action, &running);
-    transfer_leave(multi->pool);
-    if (multi->pool->depth == 0)
-        transfer_take_messages(multi);
-}
-
-static void transfer_on_socket(evutil_socket_t fd, short what, void *arg)
-{
-    struct transfer_socket *s = arg;
-    int action = (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0);
-    transfer_drive(s->multi, fd, action);
-}
-
-static void transfer_on_timer(evutil_socket_t fd, short what, void *arg)
-{
-    (void)fd;
-    (void)what;
-    transfer_drive(arg, CURL_SOCKET_TIMEOUT, 0);
-}
-
-static int transfer_want_timer(CURLM *curl, long timeout_ms, void *arg)
-{
-    struct transfer_multi *multi = arg;
-    struct timeval after = transfer_timeval((int64_t)timeout_ms * CLOCK_US_PER_MS);
-    (void)curl;
-    if (timeout_ms < 0)
-        event_del(&multi->timer);
-    else if (timeout_ms == 0)
-        event_active(&multi->timer, EV_TIMEOUT, 0);
-    else
-        event_add(&multi->timer, &after);
-    return 0;
-}
-
-static void transfer_forget_socket(struct transfer_multi *multi, curl_socket_t fd, struct transfer_socket *s)
-{
-    if (!s)
-        return;
-    event_del(&s->event);
-    free(s);
-    curl_multi_assign(multi->curl, fd, NULL);
-}
-
-static int transfer_want_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
-{
-    struct transfer_multi *multi = arg;
-    struct transfer_socket *s = socket_arg;
-    (void)easy;
-    if (what == CURL_POLL_REMOVE) {
-        transfer_forget_socket(multi, fd, s);
-        return 0;
-    }
-    if (!s) {
-        s = calloc(1, sizeof *s);
-        if (!s)
-            return -1;
-        *s = (struct transfer_socket){.multi = multi, .fd = fd};
-        curl_multi_assign(multi->curl, fd, s);
-    } else {
-        event_del(&s->event);
-    }
-    s->what = (short)((what & CURL_POLL_IN ? EV_READ : 0) | (what & CURL_POLL_OUT ? EV_WRITE : 0));
-    event_assign(&s->event, multi->pool->base, fd, (short)(s->what | EV_PERSIST), transfer_on_socket, s);
-    event_add(&s->event, NULL);
-    return 0;
-}
-
-/* ---- an answer arrives -------------------------------------------------------------------------------------- */
-
-static void transfer_heard(struct transfer *t, int64_t when_us)
-{
-    t->got_byte = true;
-    t->heard_us = when_us;
-}
-
-/* "HTTP/1.1 100 Continue" and the like are not the answer. libcurl knows the status before it gives its line. */
-static void transfer_take_status_line(struct transfer *t)
-{
-    long status = 0;
-    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
-    t->interim = status >= 100 && status < 200;
-}
-
-/* Tells libcurl which directions rest. It may call back at once for one that no longer does. */
-static void transfer_apply_pause(struct transfer *t)
-{
-    struct transfer_pool *pool = t->pool;
-    int mask = (t->paused ? CURLPAUSE_RECV : 0) | (t->send_paused ? CURLPAUSE_SEND : 0);
-    transfer_enter(pool);
-    curl_easy_pause(t->easy, mask);
-    transfer_leave(pool);
-}
-
-/* libcurl sends no more of a body that was refused, but would wait for the end of a pause in it. */
-static void transfer_stop_sending(struct transfer *t, long status)
-{
-    if (!t->send_paused || status < 300)
-        return;
-    t->send_paused = false;
-    transfer_apply_pause(t);
-}
-
-static void transfer_finish_head(struct transfer *t)
-{
-    long status = 0;
-    curl_off_t length = -1;
-    if (t->head_done || t->interim)
-        return;
-    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
-    curl_easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
-    t->head_done = true;
-    transfer_arm_timer(t); /* the idle limit may be shorter than what is left of the first byte's */
-    transfer_stop_sending(t, status);
-    t->events->head(t->user, (int)status, length);
-}
-
-static void transfer_take_header(struct transfer *t, struct slice line)
-{
-    const char *colon = line.len ? memchr(line.ptr, ':', line.len) : NULL;
-    if (!colon || t->head_done || t->header_lines++ >= TRANSFER_HEADERS_MAX || t->interim)
-        return;
-    size_t name_len = (size_t)(colon - line.ptr);
-    t->events->header(t->user, slice_trim(slice_take(line, name_len)), slice_trim(slice_skip(line, name_len + 1)));
-}
-
-static size_t transfer_on_header(char *bytes, size_t size, size_t count, void *arg)
-{
-    struct transfer *t = arg;
-    struct slice line = slice_make(bytes, size * count);
-    if (t->dead)
-        return 0;
-    transfer_heard(t, t->pool->now_us);
-    t->header_bytes += line.len;
-    if (t->header_bytes > TRANSFER_HEADER_BYTES_MAX) {
-        t->has_verdict = true;
-        t->verdict = TRANSFER_GARBAGE;
-        return 0;
-    }
-    if (slice_starts_with(line, SLICE_LITERAL("HTTP/")))
-        transfer_take_status_line(t);
-    if (slice_trim(line).len == 0)
-        transfer_finish_head(t);
-    else
-        transfer_take_header(t, line);
-    return t->dead ? 0 : line.len;
-}
-
-static size_t transfer_on_body(char *bytes, size_t size, size_t count, void *arg)
-{
-    struct transfer *t = arg;
-    size_t len = size * count;
-    if (t->dead)
-        return 0;
-    transfer_heard(t, clock_monotonic_us()); /* a call may bring many megabytes, and take as long as a limit */
-    /* Over HTTP/2 a pause holds back nothing: what others on the connection make libcurl read, it keeps. */
-    if (!t->events->body(t->user, slice_make(bytes, len)) && !t->dead && !transfer_is_http2(t)) {
-        t->paused = true;
-        transfer_apply_pause(t);
-    }
-    return t->dead ? 0 : len;
-}
-
-static size_t transfer_on_read(char *to, size_t size, size_t count, void *arg)
-{
-    struct transfer *t = arg;
-    size_t n = t->dead ? TRANSFER_READ_FAILED : t->events->read(t->user, to, size * count);
-    if (n == TRANSFER_READ_FAILED || t->dead)
-        return CURL_READFUNC_ABORT;
-    t->heard_us = t->sent_us = clock_monotonic_us();
-    t->send_paused = n == TRANSFER_READ_LATER;
-    return t->send_paused ? CURL_READFUNC_PAUSE : n;
-}
-
-void transfer_resume(struct transfer *t)
-{
-    if (!t->paused)
-        return;
-    t->paused = false;
-    t->heard_us = clock_monotonic_us();
-    transfer_apply_pause(t);
-}
-
-void transfer_send_more(struct transfer *t)
-{
-    if (!t->send_paused)
-        return;
-    t->send_paused = false;
-    t->sent_us = t->heard_us = clock_monotonic_us();
-    transfer_arm_timer(t);
-    transfer_apply_pause(t);
-}
-
 /* ---- time limits -------------------------------------------------------------------------------------------- */
 
 /* The next moment at which a limit may be passed. A transfer that waits for us is not idle by the upstream's fault. */
@@ -498,7 +233,7 @@ static int64_t transfer_deadline(const struct transfer *t, enum transfer_result 
     return next;
 }
 
-static void transfer_arm_timer(struct transfer *t)
+void transfer_arm_timer(struct transfer *t)
 {
     enum transfer_result which;
     int64_t wait = transfer_deadline(t, &which) - clock_monotonic_us();

@@ -1,0 +1,129 @@
+/*
+ * What comes back of a transfer, and what goes of its body: libcurl's callbacks, and holding back in both directions.
+ */
+#include "transfer_internal.h"
+
+#include "sluice/clock.h"
+
+static void transfer_heard(struct transfer *t, int64_t when_us)
+{
+    t->got_byte = true;
+    t->heard_us = when_us;
+}
+
+/* "HTTP/1.1 100 Continue" and the like are not the answer. libcurl knows the status before it gives its line. */
+static void transfer_take_status_line(struct transfer *t)
+{
+    long status = 0;
+    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+    t->interim = status >= 100 && status < 200;
+}
+
+/* Tells libcurl which directions rest. It may call back at once for one that no longer does. */
+static void transfer_apply_pause(struct transfer *t)
+{
+    struct transfer_pool *pool = t->pool;
+    int mask = (t->paused ? CURLPAUSE_RECV : 0) | (t->send_paused ? CURLPAUSE_SEND : 0);
+    transfer_enter(pool);
+    curl_easy_pause(t->easy, mask);
+    transfer_leave(pool);
+}
+
+/* libcurl sends no more of a body that was refused, but would wait for the end of a pause in it. */
+static void transfer_stop_sending(struct transfer *t, long status)
+{
+    if (!t->send_paused || status < 300)
+        return;
+    t->send_paused = false;
+    transfer_apply_pause(t);
+}
+
+static void transfer_finish_head(struct transfer *t)
+{
+    long status = 0;
+    curl_off_t length = -1;
+    if (t->head_done || t->interim)
+        return;
+    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+    t->head_done = true;
+    transfer_arm_timer(t); /* the idle limit may be shorter than what is left of the first byte's */
+    transfer_stop_sending(t, status);
+    t->events->head(t->user, (int)status, length);
+}
+
+static void transfer_take_header(struct transfer *t, struct slice line)
+{
+    const char *colon = line.len ? memchr(line.ptr, ':', line.len) : NULL;
+    if (!colon || t->head_done || t->header_lines++ >= TRANSFER_HEADERS_MAX || t->interim)
+        return;
+    size_t name_len = (size_t)(colon - line.ptr);
+    t->events->header(t->user, slice_trim(slice_take(line, name_len)), slice_trim(slice_skip(line, name_len + 1)));
+}
+
+size_t transfer_on_header(char *bytes, size_t size, size_t count, void *arg)
+{
+    struct transfer *t = arg;
+    struct slice line = slice_make(bytes, size * count);
+    if (t->dead)
+        return 0;
+    transfer_heard(t, t->pool->now_us);
+    t->header_bytes += line.len;
+    if (t->header_bytes > TRANSFER_HEADER_BYTES_MAX) {
+        t->has_verdict = true;
+        t->verdict = TRANSFER_GARBAGE;
+        return 0;
+    }
+    if (slice_starts_with(line, SLICE_LITERAL("HTTP/")))
+        transfer_take_status_line(t);
+    if (slice_trim(line).len == 0)
+        transfer_finish_head(t);
+    else
+        transfer_take_header(t, line);
+    return t->dead ? 0 : line.len;
+}
+
+size_t transfer_on_body(char *bytes, size_t size, size_t count, void *arg)
+{
+    struct transfer *t = arg;
+    size_t len = size * count;
+    if (t->dead)
+        return 0;
+    transfer_heard(t, clock_monotonic_us()); /* a call may bring many megabytes, and take as long as a limit */
+    /* Over HTTP/2 a pause holds back nothing: what others on the connection make libcurl read, it keeps. */
+    if (!t->events->body(t->user, slice_make(bytes, len)) && !t->dead && !transfer_is_http2(t)) {
+        t->paused = true;
+        transfer_apply_pause(t);
+    }
+    return t->dead ? 0 : len;
+}
+
+size_t transfer_on_read(char *to, size_t size, size_t count, void *arg)
+{
+    struct transfer *t = arg;
+    size_t n = t->dead ? TRANSFER_READ_FAILED : t->events->read(t->user, to, size * count);
+    if (n == TRANSFER_READ_FAILED || t->dead)
+        return CURL_READFUNC_ABORT;
+    t->heard_us = t->sent_us = clock_monotonic_us();
+    t->send_paused = n == TRANSFER_READ_LATER;
+    return t->send_paused ? CURL_READFUNC_PAUSE : n;
+}
+
+void transfer_resume(struct transfer *t)
+{
+    if (!t->paused)
+        return;
+    t->paused = false;
+    t->heard_us = clock_monotonic_us();
+    transfer_apply_pause(t);
+}
+
+void transfer_send_more(struct transfer *t)
+{
+    if (!t->send_paused)
+        return;
+    t->send_paused = false;
+    t->sent_us = t->heard_us = clock_monotonic_us();
+    transfer_arm_timer(t);
+    transfer_apply_pause(t);
+}

@@ -1,0 +1,95 @@
+/*
+ * A transfer from the inside: what transfer.c (beginning, limits, end), transfer_socket.c (libcurl's sockets and timers) and
+ * transfer_answer.c (what comes back, and what goes) share.
+ */
+#ifndef SLUICE_TRANSFER_INTERNAL_H
+#define SLUICE_TRANSFER_INTERNAL_H
+
+#include "sluice/transfer.h"
+
+#include <curl/curl.h>
+#include <event2/event_struct.h>
+
+enum {
+    TRANSFER_SPARE_MAX = 64,        /* easy handles kept for reuse */
+    TRANSFER_IDLE_CONNECTIONS = 256, /* upstream connections kept open */
+    TRANSFER_RECEIVE_SIZE = 16 * 1024,
+    TRANSFER_SEND_SIZE = 16 * 1024,
+    TRANSFER_HEADERS_MAX = 128, /* header lines of an answer that are looked at; the rest is dropped */
+    TRANSFER_HEADER_BYTES_MAX = 256 * 1024
+};
+
+enum { TRANSFER_HTTP1, TRANSFER_HTTP2, TRANSFER_MULTIS };
+
+struct transfer_multi {
+    struct transfer_pool *pool;
+    CURLM *curl;
+    struct event timer;
+};
+
+struct transfer_socket {
+    struct event event;
+    struct transfer_multi *multi;
+    curl_socket_t fd;
+    short what;
+};
+
+struct transfer {
+    struct transfer_pool *pool;
+    struct transfer_multi *multi;
+    struct transfer *next, *prev;
+    CURL *easy;
+    struct curl_slist *headers;
+    const struct transfer_events *events;
+    void *user;
+    struct event timer;
+    struct transfer_limits limits;
+    int64_t started_us;
+    int64_t heard_us; /* when the last byte of the answer came */
+    int64_t sent_us;  /* when the last piece of a streamed body went; 0: none did */
+    size_t header_lines, header_bytes;
+    enum transfer_result verdict; /* where it was ended by us */
+    bool has_verdict;
+    bool got_byte;
+    bool interim;   /* the head that is coming is not the answer's */
+    bool head_done;
+    bool paused;    /* receiving */
+    bool send_paused;
+    bool dead; /* cancelled within a callback */
+    bool finished; /* libcurl is done with it */
+    char error[CURL_ERROR_SIZE];
+};
+
+struct transfer_pool {
+    struct event_base *base;
+    struct transfer_multi multis[TRANSFER_MULTIS];
+    struct event reaper;
+    struct transfer *active;
+    size_t count;
+    const char *ca_file; /* NULL: the system's */
+    CURL *spare[TRANSFER_SPARE_MAX];
+    size_t spares;
+    int depth;      /* calls into libcurl that are under way */
+    int64_t now_us; /* when the outermost of them began: precise enough for the lines of a head, which come at once */
+};
+
+/* transfer.c */
+struct timeval transfer_timeval(int64_t us);
+void transfer_arm_timer(struct transfer *t);
+bool transfer_is_http2(const struct transfer *t);
+void transfer_take_messages(struct transfer_multi *multi);
+/* Around every call into libcurl: what is cancelled meanwhile is only marked. */
+void transfer_enter(struct transfer_pool *pool);
+void transfer_leave(struct transfer_pool *pool);
+
+/* transfer_socket.c: libcurl's callbacks for its sockets and its timer. */
+void transfer_on_timer(evutil_socket_t fd, short what, void *arg);
+int transfer_want_timer(CURLM *curl, long timeout_ms, void *arg);
+int transfer_want_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg);
+
+/* transfer_answer.c: libcurl's callbacks for a transfer's bytes. */
+size_t transfer_on_header(char *bytes, size_t size, size_t count, void *arg);
+size_t transfer_on_body(char *bytes, size_t size, size_t count, void *arg);
+size_t transfer_on_read(char *to, size_t size, size_t count, void *arg);
+
+#endif

@@ -1,0 +1,77 @@
+/* libcurl's sockets and timers on the event loop. */
+#include "transfer_internal.h"
+
+#include "sluice/clock.h"
+
+#include <stdlib.h>
+
+static void transfer_drive(struct transfer_multi *multi, curl_socket_t fd, int action)
+{
+    int running;
+    transfer_enter(multi->pool);
+    curl_multi_socket_action(multi->curl, fd, action, &running);
+    transfer_leave(multi->pool);
+    if (multi->pool->depth == 0)
+        transfer_take_messages(multi);
+}
+
+static void transfer_on_socket(evutil_socket_t fd, short what, void *arg)
+{
+    struct transfer_socket *s = arg;
+    int action = (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0);
+    transfer_drive(s->multi, fd, action);
+}
+
+void transfer_on_timer(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    transfer_drive(arg, CURL_SOCKET_TIMEOUT, 0);
+}
+
+int transfer_want_timer(CURLM *curl, long timeout_ms, void *arg)
+{
+    struct transfer_multi *multi = arg;
+    struct timeval after = transfer_timeval((int64_t)timeout_ms * CLOCK_US_PER_MS);
+    (void)curl;
+    if (timeout_ms < 0)
+        event_del(&multi->timer);
+    else if (timeout_ms == 0)
+        event_active(&multi->timer, EV_TIMEOUT, 0);
+    else
+        event_add(&multi->timer, &after);
+    return 0;
+}
+
+static void transfer_forget_socket(struct transfer_multi *multi, curl_socket_t fd, struct transfer_socket *s)
+{
+    if (!s)
+        return;
+    event_del(&s->event);
+    free(s);
+    curl_multi_assign(multi->curl, fd, NULL);
+}
+
+int transfer_want_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
+{
+    struct transfer_multi *multi = arg;
+    struct transfer_socket *s = socket_arg;
+    (void)easy;
+    if (what == CURL_POLL_REMOVE) {
+        transfer_forget_socket(multi, fd, s);
+        return 0;
+    }
+    if (!s) {
+        s = calloc(1, sizeof *s);
+        if (!s)
+            return -1;
+        *s = (struct transfer_socket){.multi = multi, .fd = fd};
+        curl_multi_assign(multi->curl, fd, s);
+    } else {
+        event_del(&s->event);
+    }
+    s->what = (short)((what & CURL_POLL_IN ? EV_READ : 0) | (what & CURL_POLL_OUT ? EV_WRITE : 0));
+    event_assign(&s->event, multi->pool->base, fd, (short)(s->what | EV_PERSIST), transfer_on_socket, s);
+    event_add(&s->event, NULL);
+    return 0;
+}
