@@ -84,7 +84,8 @@ class SharedHost(Apache):
             user = f"{UNPRIVILEGED}"
             command = ["setpriv", "--reuid", user, "--regid", user, "--clear-groups", "--no-new-privs",
                        "--bounding-set=-all", "--inh-caps=-all", *command]
-        return Process("apache", command, run_directory / "apache.out.log", clean_environment(HOME="/nonexistent"))
+        return Process("apache", command, run_directory / "apache.out.log", clean_environment(HOME="/nonexistent"),
+                       cwd=self.directory)
 
 
 class HostedSluice:

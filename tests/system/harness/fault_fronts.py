@@ -6,6 +6,7 @@ keeps its right lines.
 
 import os
 import re
+import shutil
 
 from . import keys
 from .process import Process, clean_environment, free_port
@@ -198,7 +199,8 @@ class FaultyFcgid(FaultyApache):
                     "MAX_BODY_BYTES": "2MiB", "STATE_DIR": f"{directory}/state",
                     **sanitizer_environment(directory)}
         lines = [f"export {name}='{value}'" for name, value in settings.items()]
-        script.write_text("\n".join(["#!/bin/sh", f"cd {directory}", *lines, f"exec {BINARY} --env-file /dev/null"]) + "\n")
+        binary = shutil.copy(BINARY, directory / "sluice")  # the web server's user may not enter where it was built
+        script.write_text("\n".join(["#!/bin/sh", f"cd {directory}", *lines, f"exec {binary} --env-file /dev/null"]) + "\n")
         script.chmod(0o755)
         return super().start(directory, socket)
 
