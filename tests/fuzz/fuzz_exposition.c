@@ -63,7 +63,9 @@ static void check_mask(struct slice text, struct slice secret)
     struct buf out;
     buf_init(&out, 4 * text.len + 100);
     FUZZ_ASSERT(mask_put(&out, text, text.len + 1, &secret, 1));
-    if (secret.len >= SECRET_MIN && !memchr(secret.ptr, '*', secret.len))
+    /* A key has no blank (the configuration refuses it), and is longer than the name of a scheme, which is shown. */
+    bool is_key = secret.len >= SECRET_MIN && secret.len > sizeof "Bearer " && !memchr(secret.ptr, ' ', secret.len);
+    if (is_key && !memchr(secret.ptr, '*', secret.len))
         FUZZ_ASSERT(out.len == 0 || !memmem(buf_data(&out), out.len, secret.ptr, secret.len));
     buf_free(&out);
 }
