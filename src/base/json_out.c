@@ -168,6 +168,27 @@ bool json_put_member_thousandths(struct buf *b, const char *name, int64_t value)
     return json_put_number(b, name, json_digits(at, json_magnitude(value) / 1000, 1), end, value < 0);
 }
 
+const char *json_format_billionths(uint64_t value, char text[JSON_BILLIONTHS_SIZE])
+{
+    char *at = text + JSON_BILLIONTHS_SIZE - 1;
+    uint64_t whole = value / 1000000000, part = value % 1000000000;
+    int digits = 9;
+    *at = '\0';
+    for (; part > 0 && part % 10 == 0; part /= 10)
+        digits--;
+    if (part > 0) {
+        at = json_digits(at, part, digits);
+        *--at = '.';
+    }
+    return json_digits(at, whole, 1);
+}
+
+bool json_put_member_billionths(struct buf *b, const char *name, uint64_t value)
+{
+    char text[JSON_BILLIONTHS_SIZE];
+    return json_put_plain_member(b, name, slice_from_text(json_format_billionths(value, text)), false);
+}
+
 bool json_put_member_bool(struct buf *b, const char *name, bool value)
 {
     return json_put_plain_member(b, name, value ? SLICE_LITERAL("true") : SLICE_LITERAL("false"), false);

@@ -1,5 +1,4 @@
 /* The effective values, as the .env parser would read them; of secrets only fingerprints. */
-#include "sluice/clock.h"
 #include "sluice/config.h"
 #include "sluice/digest.h"
 
@@ -62,9 +61,10 @@ static bool config_put_text(struct buf *b, const char *text)
     return ok && buf_append_char(b, '"');
 }
 
-static bool config_put_seconds(struct buf *b, int64_t us)
+/* Of a second, of a whole, of a USD. */
+static bool config_put_millionths(struct buf *b, int64_t value)
 {
-    long long whole = us / CLOCK_US_PER_SECOND, fraction = us % CLOCK_US_PER_SECOND;
+    long long whole = value / 1000000, fraction = value % 1000000;
     if (fraction == 0)
         return buf_printf(b, "%lld", whole);
     int digits = 6;
@@ -110,6 +110,19 @@ static bool config_put_aliases(struct buf *b, const struct config_aliases *map)
         ok = buf_printf(b, "%s\"sha256:%s\": \"%s\"", i > 0 ? ", " : "", hex, map->items[i].name);
     }
     return ok && (map->count == 0 || buf_append_char(b, '}'));
+}
+
+static bool config_put_prices(struct buf *b, const struct config_prices *prices)
+{
+    bool ok = prices->count == 0 || buf_append_char(b, '{');
+    for (size_t i = 0; ok && i < prices->count; i++) {
+        const struct config_price *p = &prices->items[i];
+        ok = buf_printf(b, "%s\"%s%s\": {\"input\": ", i > 0 ? ", " : "", p->model, i < prices->whole ? "" : "*") &&
+             config_put_millionths(b, p->input) && buf_append_text(b, ", \"cached_input\": ") &&
+             config_put_millionths(b, p->cached_input) && buf_append_text(b, ", \"output\": ") &&
+             config_put_millionths(b, p->output) && buf_append_char(b, '}');
+    }
+    return ok && (prices->count == 0 || buf_append_char(b, '}'));
 }
 
 static bool config_put_choice(struct buf *b, const struct option_choice *choice, int64_t value)
@@ -159,7 +172,7 @@ static bool config_put_value(struct buf *b, const struct option *o, const struct
         return buf_printf(b, "%lld", (long long)*(const int64_t *)field);
     case OPTION_SECONDS:
     case OPTION_SHARE:
-        return config_put_seconds(b, *(const int64_t *)field);
+        return config_put_millionths(b, *(const int64_t *)field);
     case OPTION_CHOICE:
         return config_put_choice(b, o->choices, *(const int64_t *)field);
     case OPTION_URL:
@@ -182,6 +195,8 @@ static bool config_put_value(struct buf *b, const struct option *o, const struct
         return config_put_list(b, field);
     case OPTION_OVERRIDES:
         return config_put_overrides(b, field);
+    case OPTION_PRICES:
+        return config_put_prices(b, field);
     case OPTION_KEY_MAP:
         return config_put_mappings(b, field);
     }

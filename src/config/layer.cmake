@@ -10,6 +10,7 @@ sluice_add_layer(config
     option_keys.c
     option_limits.c
     option_metrics.c
+    option_prices.c
     option_url.c
     option_value.c
     options.c

@@ -243,12 +243,14 @@ static const char *option_json_mistake(const json_error_t *error)
         return "it holds a NUL character";
     case json_error_invalid_utf8:
         return "it is not UTF-8";
+    case json_error_numeric_overflow:
+        return "a number is too large";
     default:
         return "a quote, comma, colon or bracket is wrong";
     }
 }
 
-json_t *option_load_secret_json(const struct option_value *v)
+json_t *option_load_json(const struct option_value *v)
 {
     json_error_t error;
     json_t *json = json_loadb(v->text.ptr, v->text.len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
@@ -264,7 +266,7 @@ bool option_set_key_map(const struct option_value *v, struct config_mappings *fi
         *field = (struct config_mappings){0, NULL};
         return true;
     }
-    json_t *json = option_load_secret_json(v);
+    json_t *json = option_load_json(v);
     if (!json)
         return false;
     bool ok = json_is_object(json) ? option_read_map(v, json, field)

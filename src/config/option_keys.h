@@ -1,4 +1,4 @@
-/* What the types that hold client keys have in common. Private to the config layer. */
+/* What the types that hold client keys, and those that are JSON, have in common. Private to the config layer. */
 #ifndef SLUICE_OPTION_KEYS_H
 #define SLUICE_OPTION_KEYS_H
 
@@ -10,6 +10,6 @@
 const char *option_check_key(const char *key);
 
 /* The value as JSON of any type. NULL after a report that quotes nothing of it. */
-json_t *option_load_secret_json(const struct option_value *v);
+json_t *option_load_json(const struct option_value *v);
 
 #endif

@@ -94,7 +94,7 @@ bool option_set_overrides(const struct option_value *v, struct config_overrides 
         *field = (struct config_overrides){0, NULL};
         return true;
     }
-    json_t *json = option_load_secret_json(v);
+    json_t *json = option_load_json(v);
     if (!json)
         return false;
     bool ok = json_is_object(json) ? option_read_overrides(v, json, field)

@@ -81,7 +81,7 @@ bool option_set_aliases(const struct option_value *v, struct config_aliases *fie
         *field = (struct config_aliases){0, NULL};
         return true;
     }
-    json_t *json = option_load_secret_json(v);
+    json_t *json = option_load_json(v);
     if (!json)
         return false;
     bool ok = json_is_object(json) ? option_read_aliases(v, json, field)

@@ -270,6 +270,8 @@ bool option_set_value(const struct option_value *v)
         return option_set_aliases(v, field);
     case OPTION_OVERRIDES:
         return option_set_overrides(v, field);
+    case OPTION_PRICES:
+        return option_set_prices(v, field);
     case OPTION_KEY_MAP:
         return option_set_key_map(v, field);
     }

@@ -37,6 +37,7 @@ bool option_set_redis_url(const struct option_value *v, const char **field);
 bool option_set_networks(const struct option_value *v, struct config_list *field);
 bool option_set_aliases(const struct option_value *v, struct config_aliases *field);
 bool option_set_overrides(const struct option_value *v, struct config_overrides *field);
+bool option_set_prices(const struct option_value *v, struct config_prices *field);
 bool option_set_key_map(const struct option_value *v, struct config_mappings *field);
 
 /* Digits only, from 0 to max. */

@@ -105,6 +105,12 @@ static const struct option options[] = {
      .default_text = "", .default_note = "none", .secret = true, .reloadable = true,
      .prose = "Names of client keys for the log, the metrics and the status page, as a JSON object: "
               "{\"client key\": \"name\"}. A key without one is shown by its fingerprint."},
+    {.name = "PRICES", .type = OPTION_PRICES, OPTION_FIELD(prices),
+     .default_text = "", .default_note = "none", .reloadable = true,
+     .prose = "What models cost, in USD for a million tokens, for the log, the metrics and the status page, as a JSON object: "
+              "{\"gpt-4o*\": {\"input\": 2.5, \"cached_input\": 1.25, \"output\": 10}}. A * at the end of a name stands for "
+              "any rest; a whole name beats a beginning, and of these the longest counts. Without cached_input it costs as "
+              "input. Without a price no cost is shown."},
     {.name = "METRICS__ALLOW", .type = OPTION_NETWORKS, OPTION_FIELD(metrics_allow),
      .default_text = "127.0.0.0/8,::1", .reloadable = true,
      .prose = "From which addresses /metrics and /status may be read without a token. The web server's REMOTE_ADDR counts; "

@@ -100,6 +100,12 @@ bool options_put_allowed(struct buf *b, const struct option *o)
                           "a JSON object {\"client key\": {\"requests_per_minute\": N, \"tokens_per_minute\": N, "
                           "\"concurrent_requests\": N}} with any of the three, each from 0 to %d, %d for the last",
                           CONFIG_LIMIT_MAX, CONFIG_CONCURRENT_MAX);
+    case OPTION_PRICES:
+        return buf_printf(b,
+                          "a JSON object {\"model\": {\"input\": USD, \"cached_input\": USD, \"output\": USD}} of at most %d "
+                          "models, where cached_input may be missing and USD is a number from 0 to %lld with at most six "
+                          "decimals, for a million tokens",
+                          CONFIG_PRICES_MAX, (long long)(CONFIG_PRICE_MAX / CONFIG_PRICE_UNITS));
     case OPTION_KEY_MAP:
         return buf_printf(
             b,

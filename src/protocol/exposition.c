@@ -5,6 +5,7 @@
  */
 #include "sluice/exposition.h"
 
+#include "sluice/json_out.h"
 #include "sluice/utf8.h"
 
 #include <math.h>
@@ -206,6 +207,16 @@ void exposition_count(struct exposition *e, const struct exposition_labels *labe
     if (!exposition_begin_sample(e, &l, labels))
         return;
     exposition_put_number(&l, value);
+    exposition_end_line(e, &l);
+}
+
+void exposition_billionths(struct exposition *e, const struct exposition_labels *labels, uint64_t value)
+{
+    struct exposition_line l;
+    char text[JSON_BILLIONTHS_SIZE];
+    if (!exposition_begin_sample(e, &l, labels))
+        return;
+    exposition_put_text(&l, json_format_billionths(value, text));
     exposition_end_line(e, &l);
 }
 

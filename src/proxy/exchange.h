@@ -87,6 +87,12 @@ enum exchange_usage_source {
     EXCHANGE_USAGE_ESTIMATE  /* the input was estimated */
 };
 
+/* What a request has cost (cost.c). */
+struct cost {
+    enum { EXCHANGE_COST_NONE, EXCHANGE_COST_KNOWN, EXCHANGE_COST_UNPRICED } state;
+    uint64_t nano_usd;
+};
+
 struct caching;
 
 struct exchange {
@@ -151,6 +157,7 @@ struct exchange {
     const char *error;       /* name of the error that was answered, or NULL */
     const char *detail;      /* what libcurl said, or NULL */
     struct usage usage;
+    struct cost cost;
 
     int64_t started_us, upstream_started_us, upstream_head_us, upstream_done_us, first_byte_us;
     size_t bytes_in, bytes_out; /* body bytes */
@@ -290,6 +297,9 @@ void answer_upstream_error_event(struct exchange *x, enum exchange_end end, stru
 void answer_complete(struct exchange *x, enum exchange_end end);
 /* The answer breaks off: the front server must see it. */
 void answer_abort(struct exchange *x, enum exchange_end end);
+
+/* cost.c: what it has cost, behind admit_settle(). */
+void cost_settle(struct exchange *x);
 
 /* settle.c: the log line, and the end. */
 void settle_exchange(struct exchange *x, enum fcgi_outcome outcome);

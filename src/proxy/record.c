@@ -190,6 +190,16 @@ static void record_genai(struct exchange *x, struct slice model, int64_t now_us)
         record_genai_stream(x, operation, model);
 }
 
+static void record_cost(struct exchange *x, struct slice model)
+{
+    struct metrics *m = record_metrics(x);
+    if (x->cost.state == EXCHANGE_COST_UNPRICED)
+        metrics_count(m, METRICS_UNPRICED, &(struct metrics_values){{model}}, 1);
+    else if (x->cost.nano_usd > 0)
+        metrics_count(m, METRICS_COST, &(struct metrics_values){{model, metrics_key(m, slice_from_text(x->key->name))}},
+                      x->cost.nano_usd);
+}
+
 /* Names are taken only once the upstream has served them: what a client makes up does not fill the table. */
 static void record_tokens(struct exchange *x, int64_t now_us)
 {
@@ -198,6 +208,8 @@ static void record_tokens(struct exchange *x, int64_t now_us)
     struct slice model = served ? metrics_model(m, slice_from_text(x->fields.model)) : SLICE_LITERAL("");
     if (served && x->usage.known && x->key)
         metrics_count_tokens(m, model, metrics_key(m, slice_from_text(x->key->name)), &x->usage);
+    if (served)
+        record_cost(x, model);
     record_genai(x, model, now_us);
 }
 

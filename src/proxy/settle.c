@@ -136,6 +136,8 @@ static void settle_log(const struct exchange *x, enum exchange_end end)
     settle_put_text(line, "cache", settle_cache_name(x));
     settle_put_usage_source(line, x);
     settle_put_usage(line, &x->usage);
+    if (x->cost.state == EXCHANGE_COST_KNOWN)
+        json_put_member_billionths(line, "cost_usd", x->cost.nano_usd);
     log_end(line);
 }
 
@@ -145,6 +147,7 @@ void settle_exchange(struct exchange *x, enum fcgi_outcome outcome)
     keepalive_stop(x);
     cache_end(x);
     admit_settle(x);
+    cost_settle(x);
     limits_cancel(&x->reservation);
     diagnose_settle(x, outcome);
     enum exchange_end end = settle_reason(x, outcome);

@@ -38,6 +38,10 @@ const struct metrics_counter_family metrics_counters[METRICS_COUNTERS] = {
                               "Connections to Redis that broke, and attempts that failed.", 1, {NULL}},
     [METRICS_KNOWN_MODELS] = {"model", NULL, NULL, 500, {"model"}},
     [METRICS_KNOWN_KEYS] = {"key", NULL, NULL, 500, {"key"}},
+    [METRICS_COST] = {"cost", "sluice_cost_usd_total", "What the tokens cost by the prices of PRICES, in USD.", 512,
+                      {"model", "key"}, .billionths = true},
+    [METRICS_UNPRICED] = {"unpriced", "sluice_cost_unpriced_requests_total",
+                          "Requests with tokens whose model has no price, while others have.", 256, {"model"}},
 };
 
 #define BOUNDS(n, ...) .count = n, .bounds = {__VA_ARGS__, INT64_MAX}

@@ -95,6 +95,7 @@ struct metrics_counter_family {
     const char *help;
     size_t max; /* sets of labels; the sum over all families is at most METRICS_SETS_MAX */
     const char *labels[METRICS_VALUES_MAX];
+    bool billionths; /* what is counted, of what is shown */
 };
 
 struct metrics_histogram_family {

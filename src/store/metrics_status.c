@@ -109,6 +109,9 @@ static bool metrics_put_set(struct buf *b, const struct metrics_counter_family *
     bool ok = (b->len == 0 || buf_data(b)[b->len - 1] == '[' || buf_append_char(b, ',')) && buf_append_char(b, '[');
     for (size_t i = 0; ok && i < METRICS_VALUES_MAX && f->labels[i]; i++)
         ok = json_put_string(b, values->items[i]) && buf_append_char(b, ',');
+    char text[JSON_BILLIONTHS_SIZE];
+    if (f->billionths)
+        return ok && buf_printf(b, "%s]", json_format_billionths(n, text));
     return ok && buf_printf(b, "%llu]", (unsigned long long)n);
 }
 
@@ -133,7 +136,7 @@ static bool metrics_put_counters(struct buf *b, struct metrics *m)
     static const enum metrics_counter shown[] = {
         METRICS_REQUESTS,        METRICS_TOKENS,           METRICS_CACHE_REQUESTS,  METRICS_RATE_LIMIT_REFUSALS,
         METRICS_UPSTREAM_ERRORS, METRICS_UPSTREAM_RETRIES, METRICS_PROCESS_CRASHES, METRICS_PROCESS_STARTS,
-        METRICS_LOG_DROPPED,
+        METRICS_LOG_DROPPED,     METRICS_COST,             METRICS_UNPRICED,
     };
     bool ok = json_put_name(b, "counters") && buf_append_char(b, '{');
     for (size_t i = 0; ok && i < sizeof shown / sizeof *shown; i++)

@@ -84,8 +84,13 @@ static void metrics_write_counter(struct metrics *m, struct exposition *e, const
     exposition_family(e, f->name, EXPOSITION_COUNTER, f->help);
     for (size_t i = 0; i < index->count; i++) {
         const struct metrics_set *set = &m->file->sets[index->entries[i].place];
-        if (index->entries[i].family == family && metrics_labels(&set->text, f->key, f->labels, copy, &labels))
-            exposition_count(e, &labels, atomic_load_explicit(&set->value, memory_order_relaxed));
+        if (index->entries[i].family != family || !metrics_labels(&set->text, f->key, f->labels, copy, &labels))
+            continue;
+        uint64_t value = atomic_load_explicit(&set->value, memory_order_relaxed);
+        if (f->billionths)
+            exposition_billionths(e, &labels, value);
+        else
+            exposition_count(e, &labels, value);
     }
 }
 

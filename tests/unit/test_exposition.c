@@ -45,6 +45,8 @@ static void write_one_of_each(struct exposition *e)
     exposition_value(e, &labels, 1);
     exposition_family(e, "t_bytes_total", EXPOSITION_COUNTER, "Bytes.");
     exposition_count(e, NULL, UINT64_MAX);
+    exposition_family(e, "t_usd_total", EXPOSITION_COUNTER, "Money.");
+    exposition_billionths(e, &labels, 1250);
     exposition_family(e, "t_open", EXPOSITION_GAUGE, "Open.");
     exposition_value(e, NULL, -1.5);
     exposition_family(e, "t_seconds", EXPOSITION_HISTOGRAM, "Times.");
@@ -64,6 +66,9 @@ static void text_format(void **state)
                                         "# HELP t_bytes_total Bytes.\n"
                                         "# TYPE t_bytes_total counter\n"
                                         "t_bytes_total 18446744073709551615\n"
+                                        "# HELP t_usd_total Money.\n"
+                                        "# TYPE t_usd_total counter\n"
+                                        "t_usd_total{a=\"x\",b=\"y z\"} 0.00000125\n"
                                         "# HELP t_open Open.\n"
                                         "# TYPE t_open gauge\n"
                                         "t_open -1.5\n"

@@ -4,6 +4,7 @@
 #include "sluice/json_out.h"
 
 #include <jansson.h>
+#include <stdio.h>
 
 static void strings_are_escaped(void **state)
 {
@@ -121,6 +122,35 @@ static void a_member_beyond_the_cap_leaves_no_trace(void **state)
     }
 }
 
+static void billionths_are_exact(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t value;
+        const char *text;
+    } cases[] = {
+        {0, "0"},
+        {1, "0.000000001"},
+        {12500, "0.0000125"},
+        {100000000, "0.1"},
+        {1000000000, "1"},
+        {10000000000, "10"},
+        {1250000000, "1.25"},
+        {UINT64_MAX, "18446744073.709551615"},
+        {UINT64_MAX - 709551615, "18446744073"},
+    };
+    for (size_t i = 0; i < TEST_COUNT(cases); i++) {
+        char text[JSON_BILLIONTHS_SIZE], wanted[64];
+        struct buf b;
+        buf_init(&b, 1000);
+        snprintf(wanted, sizeof wanted, "\"a\":%s", cases[i].text);
+        assert_string_equal(json_format_billionths(cases[i].value, text), cases[i].text);
+        assert_true(json_put_member_billionths(&b, "a", cases[i].value));
+        assert_string_equal(buf_text(&b), wanted);
+        buf_free(&b);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -128,6 +158,7 @@ int main(void)
         cmocka_unit_test(any_two_bytes_give_valid_json),
         cmocka_unit_test(any_byte_anywhere_gives_valid_json),
         cmocka_unit_test(members_make_an_object),
+        cmocka_unit_test(billionths_are_exact),
         cmocka_unit_test(a_member_beyond_the_cap_leaves_no_trace),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

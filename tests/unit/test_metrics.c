@@ -191,6 +191,22 @@ static void names_beyond_the_limit_are_others(void **state)
     assert_line("sluice_tokens_total{kind=\"reasoning\",model=\"a\",key=\"k\"} 2");
 }
 
+static void money_is_shown_as_a_decimal(void **state)
+{
+    (void)state;
+    metrics_count(m, METRICS_COST, VALUES(TEXT("a"), TEXT("k")), 12500);
+    metrics_count(m, METRICS_COST, VALUES(TEXT("a"), TEXT("k")), 3000000000);
+    metrics_count(m, METRICS_UNPRICED, VALUES(TEXT("b")), 2);
+    assert_line("sluice_cost_usd_total{model=\"a\",key=\"k\"} 3.0000125");
+    assert_line("sluice_cost_unpriced_requests_total{model=\"b\"} 2");
+    struct buf out;
+    buf_init(&out, 1 << 20);
+    assert_true(metrics_write_status(m, &out));
+    assert_non_null(strstr(buf_text(&out), "\"cost\":[[\"a\",\"k\",3.0000125]]"));
+    assert_non_null(strstr(buf_text(&out), "\"unpriced\":[[\"b\",2]]"));
+    buf_free(&out);
+}
+
 static void a_full_family_counts_under_other(void **state)
 {
     (void)state;
@@ -305,6 +321,7 @@ int main(void)
         METRICS_TEST(nothing_is_lost_over_a_restart),
         METRICS_TEST(processes_share_and_a_dead_ones_share_is_dropped),
         METRICS_TEST(names_beyond_the_limit_are_others),
+        METRICS_TEST(money_is_shown_as_a_decimal),
         METRICS_TEST(a_full_family_counts_under_other),
         METRICS_TEST(hostile_values_stay_within_theirs),
         METRICS_TEST(redis_counts_are_differences),

@@ -23,7 +23,13 @@ bool json_put_member_string(struct buf *b, const char *name, struct slice value)
 bool json_put_member_int(struct buf *b, const char *name, int64_t value);
 /* Not negative: 1234 is written 1.234. */
 bool json_put_member_thousandths(struct buf *b, const char *name, int64_t value);
+/* Billionths: 1250000000 is written 1.25, without zeros at its end. */
+bool json_put_member_billionths(struct buf *b, const char *name, uint64_t value);
 bool json_put_member_bool(struct buf *b, const char *name, bool value);
+
+/* The number alone, as text: at most JSON_BILLIONTHS_SIZE bytes with the NUL. Its beginning, which lies in text. */
+enum { JSON_BILLIONTHS_SIZE = 24 };
+const char *json_format_billionths(uint64_t value, char text[JSON_BILLIONTHS_SIZE]);
 
 /* ,"name": and nothing else: the caller writes the value. */
 bool json_put_name(struct buf *b, const char *name);

@@ -61,6 +61,23 @@ struct config_aliases {
 
 enum { CONFIG_ALIAS_MAX = 48 };
 
+/* What one model costs. Prices are in millionths of a USD for a million tokens, which is 1e-12 USD a token. */
+struct config_price {
+    const char *model; /* at most CONFIG_PRICE_MODEL_MAX bytes, without the * of a pattern */
+    int64_t input, cached_input, output; /* from 0 to CONFIG_PRICE_MAX */
+};
+
+/* Sorted by the bytes of their names: first those that are a whole name, then those that are the beginning of one. */
+struct config_prices {
+    size_t count, whole;        /* all, and of these: whole names */
+    struct config_price *items; /* NULL when count is 0 */
+};
+
+enum { CONFIG_PRICES_MAX = 1024, CONFIG_PRICE_MODEL_MAX = 128 };
+
+#define CONFIG_PRICE_UNITS INT64_C(1000000) /* of a USD */
+#define CONFIG_PRICE_MAX (100000 * CONFIG_PRICE_UNITS)
+
 enum { CONFIG_LIMIT_MAX = 1000000000, CONFIG_CONCURRENT_MAX = 65536 };
 
 enum config_limit_backend { CONFIG_LIMIT_LOCAL, CONFIG_LIMIT_REDIS };
@@ -93,6 +110,7 @@ struct config {
     bool log_bodies;      /* at the level debug */
 
     struct config_aliases key_aliases;
+    struct config_prices prices;
     struct config_list metrics_allow; /* networks (network.h), or the one word "none" */
     struct config_list metrics_tokens;
     int64_t metrics_max_models;

@@ -32,6 +32,7 @@ enum option_type {
     OPTION_NETWORKS,  /* a list of addresses and networks, or "none" */
     OPTION_ALIASES,   /* a JSON object: client key → name */
     OPTION_OVERRIDES, /* a JSON object: client key → limits */
+    OPTION_PRICES,    /* a JSON object: model or beginning of one → prices */
     OPTION_KEY_MAP,  /* a JSON object: client key → key, or {"key", "organization", "project"} */
 };
 
@@ -63,7 +64,7 @@ struct option {
 const struct option *options_at(size_t index);
 
 /* Number of rows, as a constant for arrays beside the table. */
-enum { OPTIONS_COUNT = 56 };
+enum { OPTIONS_COUNT = 57 };
 
 enum { OPTION_SHARE_WHOLE = 1000000 };
 

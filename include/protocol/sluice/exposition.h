@@ -58,6 +58,8 @@ void exposition_family(struct exposition *e, const char *name, enum exposition_t
 
 /* labels: NULL for none. */
 void exposition_count(struct exposition *e, const struct exposition_labels *labels, uint64_t value);
+/* In billionths, written as a decimal number without rounding. */
+void exposition_billionths(struct exposition *e, const struct exposition_labels *labels, uint64_t value);
 void exposition_value(struct exposition *e, const struct exposition_labels *labels, double value);
 void exposition_histogram(struct exposition *e, const struct exposition_labels *labels,
                           const struct exposition_buckets *buckets);

@@ -1,6 +1,6 @@
 /*
  * What is counted, for all processes of the machine: counters and histograms in a file of the state directory
- * (metrics.v1) that every process maps, so that they outlive a worker and a restart. docs/metrics.md tells what each one
+ * (metrics.v2) that every process maps, so that they outlive a worker and a restart. docs/metrics.md tells what each one
  * means.
  *
  * Nothing waits and nothing is locked: a set of labels is claimed once by compare-and-swap, and then only added to. The
@@ -19,8 +19,8 @@
 #include "sluice/usage.h"
 
 enum {
-    METRICS_VERSION = 1,
-    METRICS_SETS_MAX = 4096,       /* sets of labels of all counters */
+    METRICS_VERSION = 2,
+    METRICS_SETS_MAX = 5120,       /* sets of labels of all counters */
     METRICS_HISTOGRAMS_MAX = 1024, /* and of all histograms */
     METRICS_PROCESSES_MAX = 512,   /* beyond, what a process has under way is not shown */
     METRICS_ERRORS_MAX = 32,       /* the last ones */
@@ -48,6 +48,8 @@ enum metrics_counter {
     METRICS_REDIS_BREAKS,
     METRICS_KNOWN_MODELS,       /* not shown: the names that count, by metrics_model() */
     METRICS_KNOWN_KEYS,
+    METRICS_COST,               /* model, key; in 1e-9 USD. With names that metrics_model() and metrics_key() gave */
+    METRICS_UNPRICED,           /* model */
     METRICS_COUNTERS
 };
 
