@@ -132,7 +132,7 @@ static void envelope_put(struct buf *out, const struct ask *ask, const char *obj
     BUF_LIT(out, ",\"service_tier\":\"default\",\"system_fingerprint\":\"fp_sim\"");
 }
 
-static void usage_put(struct buf *out, uint64_t prompt, uint64_t completion)
+static void usage_put(struct buf *out, uint64_t prompt, uint64_t completion, int64_t cached)
 {
     BUF_LIT(out, "\"usage\":{\"prompt_tokens\":");
     buf_put_uint(out, prompt);
@@ -140,9 +140,11 @@ static void usage_put(struct buf *out, uint64_t prompt, uint64_t completion)
     buf_put_uint(out, completion);
     BUF_LIT(out, ",\"total_tokens\":");
     buf_put_uint(out, prompt + completion);
+    BUF_LIT(out, ",\"prompt_tokens_details\":{\"cached_tokens\":");
+    buf_put_uint(out, (uint64_t)cached);
     BUF_LIT(
         out,
-        ",\"prompt_tokens_details\":{\"cached_tokens\":0,\"audio_tokens\":0},\"completion_tokens_details\":{"
+        ",\"audio_tokens\":0},\"completion_tokens_details\":{"
         "\"reasoning_tokens\":0,\"audio_tokens\":0,\"accepted_prediction_tokens\":0,"
         "\"rejected_prediction_tokens\":0}}");
 }
@@ -192,7 +194,7 @@ static void answer_whole(struct conn *c, const struct ask *ask)
         choice_put(&body, ask, i);
     }
     BUF_LIT(&body, "],");
-    usage_put(&body, ask->prompt_tokens, ask->tokens * ask->choices);
+    usage_put(&body, ask->prompt_tokens, ask->tokens * ask->choices, c->dir.cached);
     BUF_LIT(&body, "}\n");
     c->reply.prompt_tokens = ask->prompt_tokens;
     c->reply.completion_tokens = ask->tokens * ask->choices;
@@ -261,7 +263,7 @@ static void usage_event(struct stream *s, struct buf *out)
 {
     buf_add(out, s->prefix.data, s->prefix.len);
     BUF_LIT(out, "],");
-    usage_put(out, s->prompt_tokens, s->tokens * s->choices);
+    usage_put(out, s->prompt_tokens, s->tokens * s->choices, s->dir->cached);
     BUF_LIT(out, "}\n\n");
     s->is_event = true;
 }

@@ -45,6 +45,7 @@ static const struct key keys[] = {
     KEY("drip", KIND_MS, drip_us),
     KEY("read-pace", KIND_MS, read_pace_us),
     KEY("size", KIND_INT, size),
+    KEY("cached", KIND_INT, cached),
     KEY("gzip", KIND_INT, gzip),
     KEY("nodone", KIND_INT, nodone),
     KEY("error-event", KIND_INT, error_event),

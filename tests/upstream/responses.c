@@ -13,6 +13,7 @@ struct response {
     size_t id_len;
     const char *model;
     uint64_t prompt_tokens, tokens;
+    int64_t cached;
 };
 
 /* The events before the deltas and after them, in their order. */
@@ -42,9 +43,9 @@ static void item_put(struct buf *out, const struct buf *text)
 static void usage_put(struct buf *out, const struct response *r)
 {
     buf_printf(out,
-               "{\"input_tokens\":%llu,\"input_tokens_details\":{\"cached_tokens\":0},\"output_tokens\":%llu,"
+               "{\"input_tokens\":%llu,\"input_tokens_details\":{\"cached_tokens\":%lld},\"output_tokens\":%llu,"
                "\"output_tokens_details\":{\"reasoning_tokens\":0},\"total_tokens\":%llu}",
-               (unsigned long long)r->prompt_tokens, (unsigned long long)r->tokens,
+               (unsigned long long)r->prompt_tokens, (long long)r->cached, (unsigned long long)r->tokens,
                (unsigned long long)(r->prompt_tokens + r->tokens));
 }
 
@@ -92,7 +93,7 @@ static void event_close(struct buf *out)
 
 static void whole_event(struct stream *s, const char *type, bool complete, struct buf *out)
 {
-    struct response r = {s->prefix.data, s->prefix.len, s->suffix.data, s->prompt_tokens, s->tokens};
+    struct response r = {s->prefix.data, s->prefix.len, s->suffix.data, s->prompt_tokens, s->tokens, s->dir->cached};
     event_open(s, type, out);
     BUF_LIT(out, ",\"response\":");
     object_put(out, &r, complete ? &s->text : NULL);
@@ -242,7 +243,7 @@ static void whole_answer(struct conn *c, const struct response *r)
 
 static void responses_create(struct conn *c)
 {
-    struct response r = {.model = endpoints_model(c), .tokens = TOKENS_DEFAULT};
+    struct response r = {.model = endpoints_model(c), .tokens = TOKENS_DEFAULT, .cached = c->dir.cached};
     struct buf id = {0};
     json_int_t most = json_integer_value(json_object_get(c->json, "max_output_tokens"));
     if (!json_is_object(c->json)) {
@@ -271,7 +272,7 @@ static void responses_create(struct conn *c)
 
 static void responses_one(struct conn *c, struct slice id)
 {
-    struct response r = {id.p, id.n, "gpt-4o-mini", 3, TOKENS_DEFAULT};
+    struct response r = {id.p, id.n, "gpt-4o-mini", 3, TOKENS_DEFAULT, 0};
     struct buf body = {0};
     struct buf stream = {0};
     if (slice_equals(c->request->method, "GET") && http_query_get(c->request, "stream", &stream) && stream.len == 4) {
