@@ -60,6 +60,14 @@ static void cache_command_parse(struct cache_command *c, int argc, char **argv)
 
 /* ---- the embedded store ------------------------------------------------------------------------------ */
 
+static void cache_command_tell(const struct cache_lmdb *store, enum cache_lmdb_result result,
+                               struct buf *error)
+{
+    buf_printf(error, "STATE_DIR: %s\n",
+               result == CACHE_LMDB_FAILED ? cache_lmdb_trouble(store)
+                                           : "another process writes all the time");
+}
+
 static bool cache_command_clear_local(const struct cache_command *c, struct cache_lmdb *store,
                                       struct buf *error)
 {
@@ -74,22 +82,35 @@ static bool cache_command_clear_local(const struct cache_command *c, struct cach
         usleep(CACHE_COMMAND_PAUSE_US);
     }
     if (result != CACHE_LMDB_MISS) {
-        buf_printf(error, "STATE_DIR: %s\n",
-                   result == CACHE_LMDB_FAILED ? cache_lmdb_trouble(store)
-                                               : "another process writes all the time");
+        cache_command_tell(store, result, error);
         return false;
     }
     printf("STATE_DIR  %llu entries removed\n", (unsigned long long)removed);
     return true;
 }
 
+/* One that could not be opened at once, as another process had it, is tried again for a while. */
+static bool cache_command_read_stats(struct cache_lmdb *store, struct cache_lmdb_stats *out,
+                                     struct buf *error)
+{
+    enum cache_lmdb_result result = cache_lmdb_stats(store, out);
+    for (int tries = 0; result != CACHE_LMDB_OK && tries < CACHE_COMMAND_TRIES; tries++) {
+        result = cache_lmdb_mend(store);
+        if (result == CACHE_LMDB_BUSY)
+            usleep(CACHE_COMMAND_PAUSE_US);
+        else if (result != CACHE_LMDB_OK || (result = cache_lmdb_stats(store, out)) == CACHE_LMDB_FAILED)
+            break;
+    }
+    if (result != CACHE_LMDB_OK)
+        cache_command_tell(store, result, error);
+    return result == CACHE_LMDB_OK;
+}
+
 static bool cache_command_show_local(struct cache_lmdb *store, struct buf *error)
 {
     struct cache_lmdb_stats s;
-    if (cache_lmdb_stats(store, &s) != CACHE_LMDB_OK) {
-        buf_printf(error, "STATE_DIR: %s\n", cache_lmdb_trouble(store));
+    if (!cache_command_read_stats(store, &s, error))
         return false;
-    }
     printf("STATE_DIR  %llu entries, %.1f of %.1f MiB used; %llu stored, %llu evicted, %llu expired since it "
            "was begun",
            (unsigned long long)s.entries, (double)s.used_bytes / (1 << 20), (double)s.max_bytes / (1 << 20),
@@ -121,6 +142,8 @@ static bool cache_command_local(const struct cache_command *c, const struct conf
     if (!store)
         return false;
     bool ok = c->clear ? cache_command_clear_local(c, store, error) : cache_command_show_local(store, error);
+    if (cache_lmdb_take_notice(store, error))
+        buf_append_char(error, '\n');
     cache_lmdb_close(&store);
     return ok;
 }

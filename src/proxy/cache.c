@@ -140,10 +140,10 @@ void cache_go_upstream(struct exchange *x)
 
 void cache_miss(struct exchange *x)
 {
-    if (x->caching->control.only_if_cached)
-        answer_error_id(x, EXCHANGE_REFUSED, OPENAI_ERROR_NOT_CACHED);
-    else
+    if (!x->caching->control.only_if_cached)
         flight_enter(x);
+    else if (!flight_await_store(x))
+        answer_error_id(x, EXCHANGE_REFUSED, OPENAI_ERROR_NOT_CACHED);
 }
 
 bool cache_is_fresh(const struct exchange *x, const struct cache_entry *entry)

@@ -15,7 +15,9 @@
 enum {
     CACHING_HOLD_MAX = 16 * 1024 * 1024, /* an embeddings answer up to this size is taken apart */
     CACHING_POLL_MS = 20,                /* how often another process's request is looked at */
-    CACHING_SETTLE_MS = 60,              /* within which Redis has taken an answer */
+    CACHING_SETTLE_POLL_MS = 2,          /* the same while its answer is being stored */
+    CACHING_SETTLE_REDIS_MS = 60,        /* within which Redis has taken an answer */
+    CACHING_SETTLE_MAX_MS = 500,         /* longer than this nobody waits for an answer to be stored */
     CACHING_LEASE_SECONDS = 10           /* a leader without a sign of life for so long is replaced */
 };
 
@@ -70,6 +72,7 @@ struct caching {
 
 /* flight.c */
 void flight_enter(struct exchange *x);
+bool flight_await_store(struct exchange *x);                              /* the answer is just being stored */
 void flight_leave(struct exchange *x);                                    /* the exchange ends */
 void flight_tell(struct exchange *x, const struct sse_event *event);      /* a leader's event */
 void flight_land(struct exchange *x, struct slice object, struct slice type); /* the answer, for all who wait */

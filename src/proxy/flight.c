@@ -11,6 +11,8 @@
 
 #include "sluice/clock.h"
 
+#include <stdlib.h>
+
 /* ---- who leads ----------------------------------------------------------------------------------------------- */
 
 static struct exchange *flight_find(const struct proxy *p, const struct digest *key)
@@ -45,14 +47,40 @@ static void flight_close(struct exchange *x)
     x->caching->claimed = false;
 }
 
-/* The same with an answer that was stored. Redis takes it in its own time: until then others shall not ask again, so
- * that the claim ends by itself a moment later. */
+/* A claim that outlives its exchange. */
+struct flight_settling {
+    struct inflight *table;
+    struct inflight_claim claim;
+};
+
+static void flight_on_settled(void *user)
+{
+    struct flight_settling *s = user;
+    inflight_release(s->table, &s->claim);
+    free(s);
+}
+
+/* False: nothing is on its way into the embedded store. */
+static bool flight_settle_local(struct inflight *table, const struct inflight_claim *claim, struct cache *cache)
+{
+    struct flight_settling *s = malloc(sizeof *s);
+    if (s)
+        *s = (struct flight_settling){table, *claim};
+    bool ok = s && cache_when_settled(cache, flight_on_settled, s);
+    if (!ok)
+        free(s);
+    return ok;
+}
+
+/* The same with an answer that was stored. It is there for other processes a moment later: until then they shall not ask
+ * upstream again. With Redis, which tells nobody, the claim ends by itself. */
 static void flight_close_stored(struct exchange *x)
 {
     struct caching *c = x->caching;
-    if (c->claimed && strcmp(cache_engine(x->proxy->cache), "redis") == 0 &&
-        inflight_renew(x->proxy->inflight, &c->claim, CACHING_SETTLE_MS * CLOCK_US_PER_MS))
-        c->claimed = false;
+    bool redis = strcmp(cache_engine(x->proxy->cache), "redis") == 0;
+    int64_t lease_us = (redis ? CACHING_SETTLE_REDIS_MS : CACHING_SETTLE_MAX_MS) * CLOCK_US_PER_MS;
+    if (c->claimed && inflight_settle(x->proxy->inflight, &c->claim, lease_us))
+        c->claimed = !redis && !flight_settle_local(x->proxy->inflight, &c->claim, x->proxy->cache);
     flight_close(x);
 }
 
@@ -76,6 +104,12 @@ static void flight_go(struct exchange *x)
     cache_go_upstream(x);
 }
 
+static void flight_arm_look(struct exchange *x)
+{
+    bool soon = inflight_is_settling(&x->caching->claim);
+    flight_arm(x, (soon ? CACHING_SETTLE_POLL_MS : CACHING_POLL_MS) * CLOCK_US_PER_MS);
+}
+
 static void flight_claim_or_watch(struct exchange *x)
 {
     struct caching *c = x->caching;
@@ -88,15 +122,18 @@ static void flight_claim_or_watch(struct exchange *x)
         return;
     }
     c->role = CACHING_WATCHER;
-    c->joined = true;
-    flight_arm(x, CACHING_POLL_MS * CLOCK_US_PER_MS);
+    c->joined = c->joined || !inflight_is_settling(&c->claim);
+    flight_arm_look(x);
 }
 
 static void flight_go_alone(struct exchange *x)
 {
     flight_leave(x);
     x->caching->role = CACHING_ALONE;
-    cache_go_upstream(x);
+    if (x->caching->control.only_if_cached)
+        answer_error_id(x, EXCHANGE_REFUSED, OPENAI_ERROR_NOT_CACHED);
+    else
+        cache_go_upstream(x);
 }
 
 /* A watcher's look at another process's leader. */
@@ -104,7 +141,7 @@ static void flight_watch(struct exchange *x)
 {
     struct caching *c = x->caching;
     if (inflight_is_led(x->proxy->inflight, &c->claim))
-        flight_arm(x, CACHING_POLL_MS * CLOCK_US_PER_MS);
+        flight_arm_look(x);
     else
         cache_look_up(x); /* a miss enters again, as the leader or behind a new one */
 }
@@ -179,6 +216,28 @@ static bool flight_can_follow(const struct exchange *x, const struct exchange *l
     return !x->fields.stream || leader->caching->told_all || leader->caching->role != CACHING_LEADER;
 }
 
+static void flight_begin_waiting(struct exchange *x)
+{
+    struct caching *c = x->caching;
+    if (event_initialized(&c->timer))
+        return;
+    event_assign(&c->timer, x->proxy->base, -1, 0, flight_on_timer, x);
+    c->patience_us = clock_monotonic_us() + x->proxy->config->cache_coalesce_us;
+    keepalive_start(x); /* whose upstream is silent does not matter to a front server */
+}
+
+/* For one that must not go upstream: it watches, and nobody follows it. */
+bool flight_await_store(struct exchange *x)
+{
+    struct caching *c = x->caching;
+    if (!x->proxy->inflight || !inflight_find_settling(x->proxy->inflight, &c->key, &c->claim))
+        return false;
+    flight_begin_waiting(x);
+    c->role = CACHING_WATCHER;
+    flight_arm_look(x);
+    return true;
+}
+
 void flight_enter(struct exchange *x)
 {
     struct caching *c = x->caching;
@@ -186,11 +245,7 @@ void flight_enter(struct exchange *x)
         cache_go_upstream(x);
         return;
     }
-    if (!event_initialized(&c->timer)) {
-        event_assign(&c->timer, x->proxy->base, -1, 0, flight_on_timer, x);
-        c->patience_us = clock_monotonic_us() + x->proxy->config->cache_coalesce_us;
-        keepalive_start(x); /* whose upstream is silent does not matter to a front server */
-    }
+    flight_begin_waiting(x);
     struct exchange *leader = c->role == CACHING_WATCHER ? NULL : flight_find(x->proxy, &c->key);
     if (leader && flight_can_follow(x, leader)) {
         flight_follow(x, leader);

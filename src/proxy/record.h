@@ -28,6 +28,7 @@ struct recorder {
     size_t streams;
     uint64_t log_lines, log_dropped; /* that were counted already */
     struct redis_stats redis;        /* likewise */
+    uint64_t cache_stored, cache_dropped, cache_failed;
     void *descriptors;               /* the directory that is being counted, some of it each tick; or NULL */
     int64_t descriptors_seen;
 };

@@ -1,6 +1,7 @@
 /* What a process shows of itself, every few seconds: memory, descriptors, the breaker, Redis, its log. */
 #include "exchange.h"
 
+#include "sluice/cache.h"
 #include "sluice/clock.h"
 #include "sluice/log.h"
 
@@ -71,6 +72,19 @@ static void recorder_note_log(struct recorder *r)
     r->log_dropped = now->dropped;
 }
 
+static void recorder_count_writes(struct recorder *r, const char *result, uint64_t now, uint64_t *before)
+{
+    metrics_count(r->metrics, METRICS_CACHE_WRITES, &(struct metrics_values){{slice_from_text(result)}}, now - *before);
+    *before = now;
+}
+
+static void recorder_note_cache(struct recorder *r, const struct cache_counts *counts)
+{
+    recorder_count_writes(r, "stored", counts->stored_local + counts->stored_redis, &r->cache_stored);
+    recorder_count_writes(r, "dropped", counts->dropped, &r->cache_dropped);
+    recorder_count_writes(r, "failed", counts->write_failures, &r->cache_failed);
+}
+
 void record_refresh(struct proxy *p)
 {
     struct recorder *r = &p->recorder;
@@ -82,6 +96,8 @@ void record_refresh(struct proxy *p)
     if (p->redis)
         metrics_note_redis(r->metrics, redis_is_connected(p->redis), redis_stats(p->redis), &r->redis,
                            redis_latency_bounds_us);
+    if (p->cache)
+        recorder_note_cache(r, cache_counts(p->cache));
     recorder_note_descriptors(r);
     recorder_note_log(r);
 }

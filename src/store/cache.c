@@ -1,15 +1,20 @@
 /*
- * One cache of two engines: which is asked, and what happens to a write that cannot be made at once.
+ * One cache of two engines: which is asked, and what becomes of a write that is under way.
  */
 #include "sluice/cache.h"
 
 #include "sluice/cache_lmdb.h"
 #include "sluice/cache_redis.h"
+#include "sluice/cache_writer.h"
 #include "sluice/clock.h"
+#include "sluice/log.h"
 
 #include <stdlib.h>
 
-enum { CACHE_RETRY_MS = 2 };
+enum {
+    CACHE_REAP_MS = 5, /* how often the writer is looked after while it writes */
+    CACHE_WAITERS_MAX = CACHE_WRITER_ENTRIES_MAX
+};
 
 struct cache_lookup {
     struct cache *cache;
@@ -27,24 +32,24 @@ struct cache_put {
     struct redis_command *command;
 };
 
-/* A record that waits for the embedded store. */
-struct cache_pending {
-    struct cache_pending *next;
-    struct digest key;
-    struct cache_owner owner;
-    int64_t expires_us, since_us; /* wall and monotonic clock */
-    struct buf record;
+/* Somebody who waits for what was stored. */
+struct cache_waiter {
+    struct cache_waiter *next;
+    uint64_t after; /* so many writes */
+    cache_settled_fn *fn;
+    void *user;
 };
 
 struct cache {
     struct redis *redis;
-    struct cache_lmdb *local;
+    struct cache_lmdb *local; /* for reading */
+    struct cache_writer *writer;
     size_t max_entry;
     struct event *timer;
     struct cache_lookup *lookups;
     struct cache_put *puts;
-    struct cache_pending *first, **last;
-    size_t pending, pending_bytes;
+    struct cache_waiter *first, **last;
+    size_t waiters;
     struct buf record; /* the one that is read or written now */
     struct cache_counts counts;
 };
@@ -64,21 +69,24 @@ struct cache *cache_new(const struct cache_settings *settings, struct buf *messa
     c->timer = event_new(settings->base, -1, 0, cache_on_timer, c);
     if (settings->state_dir)
         c->local = cache_lmdb_open(settings->state_dir, settings->max_bytes, message, message);
-    if (!c->timer)
+    if (c->local)
+        c->writer = cache_writer_new(c->local);
+    if (!c->timer || (c->local && !c->writer))
         cache_free(&c);
     return c;
 }
 
-static void cache_drop_pending(struct cache *c)
+static void cache_tell_settled(struct cache *c, uint64_t writes)
 {
-    struct cache_pending *p = c->first;
-    c->first = p->next;
-    if (!c->first)
-        c->last = &c->first;
-    c->pending--;
-    c->pending_bytes -= p->record.len;
-    buf_free(&p->record);
-    free(p);
+    while (c->first && c->first->after <= writes) {
+        struct cache_waiter *w = c->first;
+        c->first = w->next;
+        c->waiters--;
+        if (!c->first)
+            c->last = &c->first;
+        w->fn(w->user);
+        free(w);
+    }
 }
 
 /* Cancels it where it was not answered. */
@@ -106,11 +114,13 @@ void cache_free(struct cache **cache)
     }
     while (c->puts)
         cache_end_put(c->puts);
-    while (c->first)
-        cache_drop_pending(c);
     if (c->timer)
         event_free(c->timer);
-    cache_lmdb_close(&c->local);
+    if (c->writer)
+        cache_writer_free(&c->writer);
+    else
+        cache_lmdb_close(&c->local);
+    cache_tell_settled(c, UINT64_MAX);
     buf_free(&c->record);
     free(c);
 }
@@ -137,6 +147,81 @@ const char *cache_engine(const struct cache *c)
     return cache_uses_redis(c) ? "redis" : c->local ? "lmdb" : "none";
 }
 
+/* ---- what the writer has done ------------------------------------------------------------------------ */
+
+static void cache_count_write(struct cache *c, enum cache_lmdb_result result)
+{
+    switch (result) {
+    case CACHE_LMDB_OK:
+        c->counts.stored_local++;
+        break;
+    case CACHE_LMDB_TOO_LARGE:
+        c->counts.too_large++;
+        break;
+    case CACHE_LMDB_BUSY:
+    case CACHE_LMDB_FULL:
+        c->counts.dropped++;
+        break;
+    case CACHE_LMDB_MISS:
+    case CACHE_LMDB_FAILED:
+        c->counts.write_failures++;
+        break;
+    }
+}
+
+static void cache_reap(struct cache *c)
+{
+    struct cache_writer_done done;
+    while (cache_writer_reap(c->writer, &done)) {
+        if (done.was_record)
+            cache_count_write(c, done.result);
+        if (done.notice.len > 0)
+            log_message(LOG_LEVEL_WARNING, "cache_rebuilt", "%s", buf_text(&done.notice));
+        buf_free(&done.notice);
+    }
+}
+
+static bool cache_is_writing(const struct cache *c)
+{
+    return c->writer && cache_writer_reaped(c->writer) < cache_writer_added(c->writer);
+}
+
+static void cache_arm_timer(struct cache *c)
+{
+    struct timeval after = {0, CACHE_REAP_MS * CLOCK_US_PER_MS};
+    if (cache_is_writing(c) && !event_pending(c->timer, EV_TIMEOUT, NULL))
+        event_add(c->timer, &after);
+}
+
+static void cache_on_timer(evutil_socket_t fd, short what, void *arg)
+{
+    struct cache *c = arg;
+    (void)fd;
+    (void)what;
+    cache_reap(c);
+    cache_tell_settled(c, cache_writer_reaped(c->writer));
+    cache_arm_timer(c);
+}
+
+static void cache_mend(struct cache *c)
+{
+    cache_writer_mend(c->writer);
+    cache_arm_timer(c);
+}
+
+bool cache_when_settled(struct cache *c, cache_settled_fn *fn, void *user)
+{
+    bool wanted = cache_is_writing(c) && c->waiters < CACHE_WAITERS_MAX;
+    struct cache_waiter *w = wanted ? malloc(sizeof *w) : NULL;
+    if (!w)
+        return false;
+    *w = (struct cache_waiter){NULL, cache_writer_added(c->writer), fn, user};
+    *c->last = w;
+    c->last = &w->next;
+    c->waiters++;
+    return true;
+}
+
 /* ---- lookups ----------------------------------------------------------------------------------------- */
 
 static void cache_answer(struct cache *c, const struct cache_entry *entry, cache_lookup_fn *fn, void *user)
@@ -146,17 +231,31 @@ static void cache_answer(struct cache *c, const struct cache_entry *entry, cache
     fn(user, entry);
 }
 
+/* Into the cache's buffer; what is on its way first, as it is newer. */
+static enum cache_lmdb_result cache_find_local(struct cache *c, const struct digest *key)
+{
+    struct slice queued;
+    buf_clear(&c->record);
+    cache_reap(c);
+    if (cache_writer_find(c->writer, key, &queued))
+        return buf_append_slice(&c->record, queued) ? CACHE_LMDB_OK : CACHE_LMDB_MISS;
+    enum cache_lmdb_result result = cache_lmdb_get(c->local, key, &c->record);
+    if (cache_lmdb_wants_mending(c->local))
+        cache_mend(c);
+    return result;
+}
+
 static bool cache_read_local(struct cache *c, const struct digest *key, struct cache_entry *entry)
 {
-    buf_clear(&c->record);
-    enum cache_lmdb_result result = c->local ? cache_lmdb_get(c->local, key, &c->record) : CACHE_LMDB_MISS;
-    c->counts.local_failures += result == CACHE_LMDB_FAILED;
+    enum cache_lmdb_result result = c->writer ? cache_find_local(c, key) : CACHE_LMDB_MISS;
+    c->counts.read_failures += result == CACHE_LMDB_FAILED;
     if (result != CACHE_LMDB_OK)
         return false;
     bool ok = cache_record_read(buf_slice(&c->record), key, entry);
+    bool lives = ok && entry->expires_us > clock_wall_us();
     c->counts.nonsense += !ok;
-    c->counts.local_hits += ok;
-    return ok;
+    c->counts.local_hits += lives;
+    return lives;
 }
 
 /* The entry points into a buffer of the cache, which another lookup may use: it is taken out for the time of
@@ -227,81 +326,13 @@ void cache_lookup_cancel(struct cache_lookup **lookup)
 
 /* ---- stores ------------------------------------------------------------------------------------------ */
 
-static void cache_arm_timer(struct cache *c)
-{
-    struct timeval after = {0, CACHE_RETRY_MS * CLOCK_US_PER_MS};
-    if (c->first && !event_pending(c->timer, EV_TIMEOUT, NULL))
-        event_add(c->timer, &after);
-}
-
-/* True where it is settled, one way or the other. */
-static bool cache_put_local(struct cache *c, const struct digest *key, const struct cache_owner *owner,
-                            int64_t expires_us, struct slice record)
-{
-    enum cache_lmdb_result result =
-        c->local ? cache_lmdb_put(c->local, key, owner, expires_us, record) : CACHE_LMDB_FAILED;
-    switch (result) {
-    case CACHE_LMDB_BUSY:
-    case CACHE_LMDB_FULL:
-        return false;
-    case CACHE_LMDB_OK:
-        c->counts.stored_local++;
-        return true;
-    case CACHE_LMDB_TOO_LARGE:
-        c->counts.too_large++;
-        return true;
-    default:
-        c->counts.local_failures++;
-        return true;
-    }
-}
-
-static void cache_on_timer(evutil_socket_t fd, short what, void *arg)
-{
-    struct cache *c = arg;
-    int64_t now = clock_monotonic_us();
-    (void)fd;
-    (void)what;
-    while (c->first) {
-        struct cache_pending *p = c->first;
-        bool settled = cache_put_local(c, &p->key, &p->owner, p->expires_us, buf_slice(&p->record));
-        bool late = now - p->since_us > CACHE_PENDING_MS * (int64_t)CLOCK_US_PER_MS;
-        if (!settled && !late)
-            break;
-        c->counts.dropped += !settled;
-        cache_drop_pending(c);
-        if (settled)
-            break; /* one a turn: others want the loop, and the store, too */
-    }
-    cache_arm_timer(c);
-}
-
-/* Takes the record that was just written. */
-static bool cache_wait(struct cache *c, const struct digest *key, const struct cache_entry *entry)
-{
-    struct cache_pending *p = NULL;
-    if (c->pending < CACHE_PENDING_MAX && c->record.len <= CACHE_PENDING_BYTES_MAX - c->pending_bytes)
-        p = malloc(sizeof *p);
-    if (!p) {
-        c->counts.dropped++;
-        return false;
-    }
-    *p = (struct cache_pending){NULL, *key, entry->owner, entry->expires_us, clock_monotonic_us(), c->record};
-    buf_init(&c->record, p->record.max);
-    *c->last = p;
-    c->last = &p->next;
-    c->pending++;
-    c->pending_bytes += p->record.len;
-    cache_arm_timer(c);
-    return true;
-}
-
 static void cache_on_put(void *user, enum redis_status status, const struct redis_reply *reply)
 {
     struct cache_put *p = user;
     (void)reply;
     p->command = NULL;
     p->cache->counts.dropped += status != REDIS_STATUS_OK;
+    p->cache->counts.stored_redis += status == REDIS_STATUS_OK;
     cache_end_put(p);
 }
 
@@ -322,6 +353,27 @@ static void cache_put_redis(struct cache *c, const struct digest *key, int64_t e
         p->command = command; /* otherwise it was called back, and is gone */
 }
 
+/* The writer takes the record that was just written. */
+static bool cache_put_local(struct cache *c, const struct digest *key, const struct cache_entry *entry)
+{
+    if (!c->writer) {
+        c->counts.write_failures++;
+        return false;
+    }
+    if (!cache_lmdb_takes(c->local, c->record.len)) {
+        c->counts.too_large++;
+        return false;
+    }
+    cache_reap(c);
+    if (!cache_writer_add(c->writer, key, &entry->owner, entry->expires_us, &c->record)) {
+        c->counts.dropped++;
+        return false;
+    }
+    c->counts.stores++;
+    cache_arm_timer(c);
+    return true;
+}
+
 bool cache_store(struct cache *c, const struct digest *key, const struct cache_entry *entry)
 {
     bool large = entry->body.len > c->max_entry;
@@ -329,13 +381,9 @@ bool cache_store(struct cache *c, const struct digest *key, const struct cache_e
     buf_clear(&c->record);
     if (large || entry->expires_us <= clock_wall_us() || !cache_record_write(&c->record, key, entry))
         return false;
+    if (!cache_uses_redis(c))
+        return cache_put_local(c, key, entry);
     c->counts.stores++;
-    if (cache_uses_redis(c)) {
-        cache_put_redis(c, key, entry->expires_us);
-        return true;
-    }
-    /* Those that wait go first, so that the newest of a key stays. */
-    if (c->first || !cache_put_local(c, key, &entry->owner, entry->expires_us, buf_slice(&c->record)))
-        return cache_wait(c, key, entry);
+    cache_put_redis(c, key, entry->expires_us);
     return true;
 }

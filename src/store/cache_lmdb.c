@@ -14,7 +14,8 @@ enum {
     CACHE_LMDB_EVICT_PIECES_MAX = 2048, /* pieces that one write removes to make room */
     CACHE_LMDB_CLEAR_MAX = 64,          /* entries that one clear removes */
     CACHE_LMDB_CLEAR_LOOK_MAX = 4096,   /* and looks at */
-    CACHE_LMDB_STUCK_MAX = 8,
+    CACHE_LMDB_STUCK_SECONDS =
+        5, /* a process that is stopped in the middle of a read holds all that was there then */
     CACHE_LMDB_CHECK_WRITES = 128, /* a reader that was killed holds old pages until it is noticed */
     CACHE_LMDB_SLACK_PAGES = 1024,
     CACHE_LMDB_ENTRY_PAGES = 16 /* that a write may take beside the record's own */
@@ -35,7 +36,7 @@ static int cache_write_begin(struct cache_lmdb_write *w, struct cache_lmdb *s)
     MDB_val key = cache_state_key(), value;
     *w = (struct cache_lmdb_write){.store = s};
     int rc = mdb_txn_begin(s->env, NULL, 0, &w->txn);
-    if (rc == MDB_MAP_RESIZED && (rc = mdb_env_set_mapsize(s->env, 0)) == 0)
+    if (rc == MDB_MAP_RESIZED && (rc = cache_lmdb_resize(s)) == 0)
         rc = mdb_txn_begin(s->env, NULL, 0, &w->txn);
     if (rc != 0)
         return rc;
@@ -248,6 +249,20 @@ static int cache_only_remove(struct cache_lmdb *s, size_t record)
     return cache_write_end(&w, cache_ignore_missing(rc));
 }
 
+static void cache_note_stuck(struct cache_lmdb *s, bool stuck)
+{
+    if (!stuck)
+        s->stuck_us = 0;
+    else if (s->stuck_us == 0)
+        s->stuck_us = clock_monotonic_us();
+}
+
+static bool cache_is_stuck(const struct cache_lmdb *s)
+{
+    return s->stuck_us != 0 &&
+           clock_monotonic_us() - s->stuck_us > CACHE_LMDB_STUCK_SECONDS * (int64_t)CLOCK_US_PER_SECOND;
+}
+
 static enum cache_lmdb_result cache_put_locked(struct cache_lmdb *s, struct cache_lmdb_new *n)
 {
     bool removed = false;
@@ -257,17 +272,17 @@ static enum cache_lmdb_result cache_put_locked(struct cache_lmdb *s, struct cach
     int rc = cache_put_once(s, n, &removed);
     if (rc == MDB_MAP_FULL) {
         rc = cache_only_remove(s, n->record.len);
-        s->stuck = rc == MDB_MAP_FULL ? s->stuck + 1 : 0;
+        cache_note_stuck(s, rc == MDB_MAP_FULL);
         rc = rc == 0 ? cache_put_once(s, n, &removed) : rc;
     }
     if (rc == MDB_MAP_FULL || (rc == 0 && removed)) {
-        if (s->stuck >= CACHE_LMDB_STUCK_MAX) {
-            snprintf(s->trouble, sizeof s->trouble, "no page could be made free");
+        if (cache_is_stuck(s)) {
+            cache_lmdb_fail_writing(s, "no page could be made free", rc);
             s->damaged = true;
         }
         return CACHE_LMDB_FULL;
     }
-    return rc == 0 ? CACHE_LMDB_OK : cache_lmdb_fail(s, "writing", rc);
+    return rc == 0 ? CACHE_LMDB_OK : cache_lmdb_fail_writing(s, "writing", rc);
 }
 
 /* Before every write: the lock, and the store that is in place now. */
@@ -275,17 +290,36 @@ static enum cache_lmdb_result cache_lmdb_enter(struct cache_lmdb *s)
 {
     if (!cache_lmdb_lock(s))
         return CACHE_LMDB_BUSY;
-    if ((!s->damaged && cache_lmdb_is_current(s)) || cache_lmdb_reopen(s, NULL))
+    bool ok = !s->damaged && cache_lmdb_is_current(s);
+    if (!ok) {
+        pthread_mutex_lock(&s->gate);
+        ok = cache_lmdb_reopen(s, NULL);
+        pthread_mutex_unlock(&s->gate);
+    }
+    if (ok)
         return CACHE_LMDB_OK;
     cache_lmdb_unlock(s);
     return CACHE_LMDB_FAILED;
+}
+
+enum cache_lmdb_result cache_lmdb_mend(struct cache_lmdb *s)
+{
+    enum cache_lmdb_result result = cache_lmdb_enter(s);
+    if (result == CACHE_LMDB_BUSY)
+        return result;
+    s->mending = false; /* where it failed, a later read finds it again */
+    if (result != CACHE_LMDB_OK)
+        return result;
+    int rc = s->resized ? cache_lmdb_resize(s) : 0;
+    cache_lmdb_unlock(s);
+    return rc == 0 ? CACHE_LMDB_OK : cache_lmdb_fail_writing(s, "mapping", rc);
 }
 
 enum cache_lmdb_result cache_lmdb_put(struct cache_lmdb *s, const struct digest *key,
                                       const struct cache_owner *owner, int64_t expires_us,
                                       struct slice record)
 {
-    if (record.len > s->max_bytes / 8)
+    if (!cache_lmdb_takes(s, record.len))
         return CACHE_LMDB_TOO_LARGE;
     struct cache_lmdb_new n = {{.key = *key,
                                 .stored_us = clock_wall_us(),
@@ -309,7 +343,7 @@ static enum cache_lmdb_result cache_lmdb_tell(struct cache_lmdb *s, int rc)
         return CACHE_LMDB_OK;
     if (rc == MDB_MAP_FULL)
         return CACHE_LMDB_FULL;
-    return rc == MDB_NOTFOUND ? CACHE_LMDB_MISS : cache_lmdb_fail(s, "removing", rc);
+    return rc == MDB_NOTFOUND ? CACHE_LMDB_MISS : cache_lmdb_fail_writing(s, "removing", rc);
 }
 
 enum cache_lmdb_result cache_lmdb_remove(struct cache_lmdb *s, const struct digest *key)

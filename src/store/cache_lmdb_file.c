@@ -2,7 +2,6 @@
 #include "cache_lmdb_file.h"
 
 #include "sluice/clock.h"
-#include "sluice/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -44,6 +43,14 @@ enum cache_lmdb_result cache_lmdb_fail(struct cache_lmdb *s, const char *what, i
         break;
     }
     return CACHE_LMDB_FAILED;
+}
+
+enum cache_lmdb_result cache_lmdb_fail_writing(struct cache_lmdb *s, const char *what, int rc)
+{
+    pthread_mutex_lock(&s->gate);
+    enum cache_lmdb_result result = cache_lmdb_fail(s, what, rc);
+    pthread_mutex_unlock(&s->gate);
+    return result;
 }
 
 static bool cache_lmdb_path(const struct cache_lmdb *s, const char *suffix, char out[CACHE_LMDB_PATH_MAX])
@@ -132,11 +139,11 @@ static void cache_lmdb_remove_folder(const struct cache_lmdb *s, const char *suf
         rmdir(path);
 }
 
-/* While the store is opened the caller tells what was done; later it goes to the log. */
-static void cache_lmdb_tell(struct buf *notice, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+/* While the store is opened the caller is told what was done; later it is kept until it is asked for. */
+static void cache_lmdb_tell(struct cache_lmdb *s, struct buf *notice, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
-static void cache_lmdb_tell(struct buf *notice, const char *format, ...)
+static void cache_lmdb_tell(struct cache_lmdb *s, struct buf *notice, const char *format, ...)
 {
     char text[CACHE_LMDB_PATH_MAX];
     va_list args;
@@ -146,7 +153,7 @@ static void cache_lmdb_tell(struct buf *notice, const char *format, ...)
     if (notice)
         buf_append_text(notice, text);
     else
-        log_message(LOG_LEVEL_WARNING, "cache_rebuilt", "%s", text);
+        snprintf(s->notice, sizeof s->notice, "%.*s", CACHE_LMDB_NOTICE_MAX - 1, text);
 }
 
 static void cache_lmdb_move_aside(struct cache_lmdb *s, const char *why, struct buf *notice)
@@ -154,11 +161,11 @@ static void cache_lmdb_move_aside(struct cache_lmdb *s, const char *why, struct 
     char bad[CACHE_LMDB_PATH_MAX];
     cache_lmdb_remove_folder(s, ".bad");
     if (cache_lmdb_path(s, ".bad", bad) && rename(s->dir, bad) == 0) {
-        cache_lmdb_tell(notice, "the cache in %s was moved to %s and begun anew: %s", s->dir, bad, why);
+        cache_lmdb_tell(s, notice, "the cache in %s was moved to %s and begun anew: %s", s->dir, bad, why);
         return;
     }
     cache_lmdb_remove_folder(s, "");
-    cache_lmdb_tell(notice, "the cache in %s was removed and begun anew: %s", s->dir, why);
+    cache_lmdb_tell(s, notice, "the cache in %s was removed and begun anew: %s", s->dir, why);
 }
 
 /* Decides by the files alone. */
@@ -193,20 +200,19 @@ static void cache_lmdb_shut(struct cache_lmdb *s)
     s->env = NULL;
 }
 
-static int cache_lmdb_open_tables(struct cache_lmdb *s, MDB_txn *txn)
+static int cache_lmdb_open_tables(struct cache_lmdb *s, MDB_txn *txn, bool create)
 {
-    int rc = mdb_dbi_open(txn, NULL, 0, &s->main);
+    unsigned flags = create ? MDB_CREATE : 0;
+    int rc = mdb_dbi_open(txn, "log", flags, &s->log);
     if (rc == 0)
-        rc = mdb_dbi_open(txn, "log", MDB_CREATE, &s->log);
+        rc = mdb_dbi_open(txn, "index", flags, &s->index);
     if (rc == 0)
-        rc = mdb_dbi_open(txn, "index", MDB_CREATE, &s->index);
-    if (rc == 0)
-        rc = mdb_dbi_open(txn, "expiry", MDB_CREATE, &s->expiry);
+        rc = mdb_dbi_open(txn, "expiry", flags, &s->expiry);
     return rc;
 }
 
 /* Reads the state, or begins it in an empty store. */
-static int cache_lmdb_check_state(struct cache_lmdb *s, MDB_txn *txn)
+static int cache_lmdb_check_state(struct cache_lmdb *s, MDB_txn *txn, bool create)
 {
     struct cache_lmdb_state state = {.piece = s->piece, .next_arrival = 1};
     MDB_val key = {5, (void *)(uintptr_t) "state"}, value = {sizeof state, &state};
@@ -216,7 +222,7 @@ static int cache_lmdb_check_state(struct cache_lmdb *s, MDB_txn *txn)
     if (rc != 0)
         return rc;
     if (info.ms_entries == 0)
-        return mdb_put(txn, s->main, &key, &value, 0);
+        return create ? mdb_put(txn, s->main, &key, &value, 0) : MDB_NOTFOUND;
     rc = mdb_get(txn, s->main, &key, &value);
     if (rc == MDB_NOTFOUND || (rc == 0 && value.mv_size != sizeof state))
         return MDB_INVALID;
@@ -229,21 +235,28 @@ static int cache_lmdb_check_state(struct cache_lmdb *s, MDB_txn *txn)
 }
 
 /* The state first: a foreign store must not get tables of ours. */
-static int cache_lmdb_prepare(struct cache_lmdb *s)
+static int cache_lmdb_prepare_in(struct cache_lmdb *s, bool create)
 {
     MDB_txn *txn;
-    int rc = mdb_txn_begin(s->env, NULL, 0, &txn);
+    int rc = mdb_txn_begin(s->env, NULL, create ? 0 : MDB_RDONLY, &txn);
     if (rc != 0)
         return rc;
     rc = mdb_dbi_open(txn, NULL, 0, &s->main);
     if (rc == 0)
-        rc = cache_lmdb_check_state(s, txn);
+        rc = cache_lmdb_check_state(s, txn, create);
     if (rc == 0)
-        rc = cache_lmdb_open_tables(s, txn);
+        rc = cache_lmdb_open_tables(s, txn, create);
     if (rc == 0)
         return mdb_txn_commit(txn);
     mdb_txn_abort(txn);
     return rc;
+}
+
+/* A store that is there is opened without LMDB's lock for writing, which a foreign program may hold. */
+static int cache_lmdb_prepare(struct cache_lmdb *s)
+{
+    int rc = cache_lmdb_prepare_in(s, false);
+    return rc == MDB_NOTFOUND ? cache_lmdb_prepare_in(s, true) : rc;
 }
 
 /* A file that was cut would end the process when its missing pages are touched. */
@@ -307,8 +320,9 @@ static bool cache_lmdb_try(struct cache_lmdb *s)
 bool cache_lmdb_reopen(struct cache_lmdb *s, struct buf *notice)
 {
     cache_lmdb_shut(s);
-    s->stuck = 0;
+    s->stuck_us = 0;
     s->clearing = false;
+    s->resized = false;
     for (int attempt = 0; attempt < 2; attempt++) {
         cache_lmdb_judge_files(s, notice);
         if (cache_lmdb_try(s)) {
@@ -329,6 +343,15 @@ bool cache_lmdb_is_current(const struct cache_lmdb *s)
            info.st_ino == s->inode && info.st_dev == s->device;
 }
 
+int cache_lmdb_resize(struct cache_lmdb *s)
+{
+    pthread_mutex_lock(&s->gate);
+    s->resized = false;
+    int rc = mdb_env_set_mapsize(s->env, 0);
+    pthread_mutex_unlock(&s->gate);
+    return rc;
+}
+
 /* ---- from outside ------------------------------------------------------------------------------------ */
 
 static bool cache_lmdb_open_lock(struct cache_lmdb *s)
@@ -345,7 +368,7 @@ struct cache_lmdb *cache_lmdb_open(const char *state_dir, size_t max_bytes, stru
 {
     struct cache_lmdb *s = calloc(1, sizeof *s);
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    if (!s || asprintf(&s->dir, "%s/cache-v1", state_dir) < 0) {
+    if (!s || pthread_mutex_init(&s->gate, NULL) != 0 || asprintf(&s->dir, "%s/cache-v1", state_dir) < 0) {
         free(s);
         return NULL;
     }
@@ -363,19 +386,44 @@ struct cache_lmdb *cache_lmdb_open(const char *state_dir, size_t max_bytes, stru
     return s;
 }
 
+/* Closing might wait for the one that holds the lock. Where that one does not let go, the store stays open
+ * until the end of the process, which tidies up; it is kept here, as something that was not lost. */
+static struct cache_lmdb *_Atomic cache_lmdb_left_open;
+
 void cache_lmdb_close(struct cache_lmdb **store)
 {
     struct cache_lmdb *s = *store;
     *store = NULL;
     if (!s)
         return;
-    if (s->lock_fd >= 0 && s->env && !cache_lmdb_lock_soon(s))
-        s->env = NULL; /* its end will tidy up: closing might wait for the one that holds the lock */
+    if (s->lock_fd >= 0 && s->env && !cache_lmdb_lock_soon(s)) {
+        s->left = atomic_exchange(&cache_lmdb_left_open, s);
+        return;
+    }
     cache_lmdb_shut(s);
+    cache_lmdb_unlock(s); /* closing is not enough where a child of this process has the descriptor too */
     if (s->lock_fd >= 0)
         close(s->lock_fd);
+    pthread_mutex_destroy(&s->gate);
     free(s->dir);
     free(s);
+}
+
+bool cache_lmdb_takes(const struct cache_lmdb *s, size_t record)
+{
+    return record <= s->max_bytes / 8;
+}
+
+bool cache_lmdb_wants_mending(const struct cache_lmdb *s)
+{
+    return s->mending;
+}
+
+bool cache_lmdb_take_notice(struct cache_lmdb *s, struct buf *out)
+{
+    bool any = s->notice[0] != '\0' && buf_append_text(out, s->notice);
+    s->notice[0] = '\0';
+    return any;
 }
 
 const char *cache_lmdb_trouble(const struct cache_lmdb *s)

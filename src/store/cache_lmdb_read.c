@@ -1,4 +1,5 @@
-/* Reading: without a lock, in a transaction that is kept and renewed. */
+/* Reading: without a lock that others wait with, in a transaction that is kept and renewed. What a read finds
+ * in need of being opened again is left to the thread that writes. */
 #include "cache_lmdb_tables.h"
 
 #include "sluice/clock.h"
@@ -20,20 +21,43 @@ static void cache_lmdb_look(struct cache_lmdb *s)
     if (s->looked_us > 0 && now - s->looked_us < CACHE_LMDB_LOOK_US)
         return;
     s->looked_us = now;
-    if (!cache_lmdb_is_current(s) && cache_lmdb_lock(s)) {
-        cache_lmdb_reopen(s, NULL);
-        cache_lmdb_unlock(s);
-    }
+    if (!cache_lmdb_is_current(s))
+        s->mending = true;
 }
 
+/* The place among LMDB's readers is kept, so that this takes no lock. */
 static int cache_lmdb_renew(struct cache_lmdb *s)
 {
-    int dead, rc = mdb_txn_renew(s->reader);
-    if (rc == MDB_MAP_RESIZED && (rc = mdb_env_set_mapsize(s->env, 0)) == 0)
-        rc = mdb_txn_renew(s->reader);
-    if (rc == MDB_READERS_FULL && (rc = mdb_reader_check(s->env, &dead)) == 0)
-        rc = mdb_txn_renew(s->reader);
+    int rc = mdb_txn_renew(s->reader);
+    if (rc == MDB_MAP_RESIZED)
+        s->resized = s->mending = true;
     return rc;
+}
+
+/* What a read in whole is made of. */
+typedef int cache_read_fn(struct cache_lmdb *s, void *ctx);
+
+static enum cache_lmdb_result cache_read(struct cache_lmdb *s, cache_read_fn *fn, void *ctx)
+{
+    enum cache_lmdb_result result = CACHE_LMDB_FAILED;
+    if (pthread_mutex_trylock(&s->gate) != 0)
+        return CACHE_LMDB_BUSY;
+    cache_lmdb_look(s);
+    int rc = s->env ? cache_lmdb_renew(s) : 0;
+    if (s->env && rc == 0) {
+        rc = fn(s, ctx);
+        mdb_txn_reset(s->reader);
+    }
+    if (rc == MDB_NOTFOUND)
+        result = CACHE_LMDB_MISS;
+    else if (rc == MDB_MAP_RESIZED)
+        result = CACHE_LMDB_BUSY;
+    else if (rc != 0)
+        cache_lmdb_fail(s, "reading", rc);
+    else if (s->env)
+        result = CACHE_LMDB_OK;
+    pthread_mutex_unlock(&s->gate);
+    return result;
 }
 
 /* One piece, of which skip bytes are the head. */
@@ -67,39 +91,36 @@ static int cache_read_pieces(const struct cache_lmdb *s, uint64_t arrival, struc
     return rc == MDB_NOTFOUND ? MDB_CORRUPTED : rc;
 }
 
-static int cache_read_record(struct cache_lmdb *s, const struct digest *key, struct buf *out)
+struct cache_lmdb_wanted {
+    const struct digest *key;
+    struct buf *out;
+};
+
+static int cache_read_record(struct cache_lmdb *s, void *ctx)
 {
+    struct cache_lmdb_wanted *wanted = ctx;
     struct cache_lmdb_head head;
     uint64_t arrival;
-    int rc = cache_read_arrival(s, s->reader, key, &arrival);
+    int rc = cache_read_arrival(s, s->reader, wanted->key, &arrival);
     if (rc == 0)
         rc = cache_read_head(s, s->reader, arrival, &head);
     if (rc != 0)
         return rc;
     if (head.expires_us <= clock_wall_us())
         return MDB_NOTFOUND;
-    char *to = buf_reserve(out, head.length);
+    char *to = buf_reserve(wanted->out, head.length);
     if (!to)
         return MDB_NOTFOUND;
     rc = cache_read_pieces(s, arrival, (struct cache_lmdb_target){to, head.length});
     if (rc == 0)
-        buf_commit(out, head.length);
+        buf_commit(wanted->out, head.length);
     return rc;
 }
 
 enum cache_lmdb_result cache_lmdb_get(struct cache_lmdb *s, const struct digest *key, struct buf *out)
 {
-    cache_lmdb_look(s);
-    if (!s->env)
-        return CACHE_LMDB_FAILED;
-    int rc = cache_lmdb_renew(s);
-    if (rc == 0) {
-        rc = cache_read_record(s, key, out);
-        mdb_txn_reset(s->reader);
-    }
-    if (rc == 0)
-        return CACHE_LMDB_OK;
-    return rc == MDB_NOTFOUND ? CACHE_LMDB_MISS : cache_lmdb_fail(s, "reading", rc);
+    struct cache_lmdb_wanted wanted = {key, out};
+    return cache_read(s, cache_read_record, &wanted);
 }
 
 /* ---- what there is ----------------------------------------------------------------------------------- */
@@ -115,8 +136,9 @@ static int cache_read_oldest(struct cache_lmdb *s, int64_t *oldest_us)
     return cache_ignore_missing(rc);
 }
 
-static int cache_read_stats(struct cache_lmdb *s, struct cache_lmdb_stats *out)
+static int cache_read_stats(struct cache_lmdb *s, void *ctx)
 {
+    struct cache_lmdb_stats *out = ctx;
     MDB_val key = cache_state_key(), value;
     struct cache_lmdb_state state;
     MDB_envinfo info;
@@ -140,13 +162,5 @@ static int cache_read_stats(struct cache_lmdb *s, struct cache_lmdb_stats *out)
 enum cache_lmdb_result cache_lmdb_stats(struct cache_lmdb *s, struct cache_lmdb_stats *out)
 {
     *out = (struct cache_lmdb_stats){0};
-    cache_lmdb_look(s);
-    if (!s->env)
-        return CACHE_LMDB_FAILED;
-    int rc = cache_lmdb_renew(s);
-    if (rc == 0) {
-        rc = cache_read_stats(s, out);
-        mdb_txn_reset(s->reader);
-    }
-    return rc == 0 ? CACHE_LMDB_OK : cache_lmdb_fail(s, "reading", rc);
+    return cache_read(s, cache_read_stats, out);
 }

@@ -93,7 +93,8 @@ static void metrics_prepare(struct metrics *m)
         {METRICS_CACHE_REQUESTS, "hit"},           {METRICS_CACHE_REQUESTS, "miss"},
         {METRICS_CACHE_REQUESTS, "coalesced"},     {METRICS_CACHE_REQUESTS, "bypass"},
         {METRICS_RATE_LIMIT_REFUSALS, "requests"}, {METRICS_RATE_LIMIT_REFUSALS, "tokens"},
-        {METRICS_RATE_LIMIT_REFUSALS, "concurrent"},
+        {METRICS_RATE_LIMIT_REFUSALS, "concurrent"}, {METRICS_CACHE_WRITES, "stored"},
+        {METRICS_CACHE_WRITES, "dropped"},        {METRICS_CACHE_WRITES, "failed"},
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         metrics_cell(m, known[i].counter, &(struct metrics_values){{slice_from_text(known[i].value)}});

@@ -42,6 +42,8 @@ const struct metrics_counter_family metrics_counters[METRICS_COUNTERS] = {
                       {"model", "key"}, .billionths = true},
     [METRICS_UNPRICED] = {"unpriced", "sluice_cost_unpriced_requests_total",
                           "Requests with tokens whose model has no price, while others have.", 256, {"model"}},
+    [METRICS_CACHE_WRITES] = {"writes", "sluice_cache_writes_total",
+                              "Entries that the cache was given to keep, by what became of them.", 8, {"result"}},
 };
 
 #define BOUNDS(n, ...) .count = n, .bounds = {__VA_ARGS__, INT64_MAX}

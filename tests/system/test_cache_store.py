@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import threading
 import time
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.caching import CachingStack, ask, embeddings, fixed, result, results, unique
+from harness.caching import CachingStack, ask, at_once, embeddings, fixed, result, results, unique, upstream
+from harness.lmdb import WriteLock
 from harness.process import wait_until
 from harness.sluice import SANITIZED
 
@@ -115,8 +117,47 @@ def test_killed_in_the_middle(make, tmp_path):
     stack.front.process.stop()
     second = make()
     assert result(ask(second, kept)) in ("HIT", "MISS")
-    assert not list((tmp_path / "state").glob("cache-v1.bad*")), "the store opens clean"
-    assert not [line for line in second.sluice.log_lines() if line["event"] == "cache"]
+    told = [line for part in (stack, second) for line in part.sluice.log_lines() if line["event"].startswith("cache")]
+    assert not list((tmp_path / "state").glob("cache-v1.bad*")), f"the store opens clean: {told}"
+    assert not told
+
+
+def is_stored(stack, request):
+    return ask(stack, request, "only-if-cached").status_code == 200
+
+
+def writes(stack, outcome):
+    page = stack.http.get("/metrics").text
+    return int(re.search(rf'^sluice_cache_writes_total{{result="{outcome}"}} (\d+)$', page, re.MULTILINE).group(1))
+
+
+def test_who_holds_the_store_holds_no_request_up(make, tmp_path):
+    """All that is asked while the lock is held is answered while it is held."""
+    stack = make()
+    before = [fixed(), embeddings()]
+    assert results(stack, *before, *before) == ["MISS", "MISS", "HIT", "HIT"]
+    new = [fixed() for _ in range(20)] + [embeddings([unique() for _ in range(50)]) for _ in range(5)]
+    with WriteLock(tmp_path / "state" / "cache-v1"):
+        assert results(stack, *before) == ["HIT", "HIT"]
+        assert results(stack, *new) == ["MISS"] * len(new)
+        again = at_once([lambda request=request: ask(stack, request) for request in new])
+        assert all(answer.status_code == 200 for answer in again)
+    wait_until(lambda: all(is_stored(stack, request) for request in new), "all in the store")
+    assert results(stack, *before, *new) == ["HIT"] * (len(before) + len(new))
+    assert writes(stack, "dropped") == writes(stack, "failed") == 0
+    assert writes(stack, "stored") >= 2 + 20 + 5 * 50
+    assert len(before) + len(new) <= upstream(stack) <= len(before) + 2 * len(new)
+
+
+def test_who_holds_the_store_does_not_hold_up_the_end(make, tmp_path):
+    stack = make()
+    request = fixed()
+    ask(stack, request)
+    with WriteLock(tmp_path / "state" / "cache-v1"):
+        assert results(stack, fixed(), fixed(), fixed()) == ["MISS"] * 3
+        assert stack.sluice.process.stop() == 0
+    second = make(OPENAI_BASE_URL=stack.sim.base_url)
+    assert result(ask(second, request)) == "HIT"
 
 
 def test_the_store_outlives_a_restart(make, tmp_path):

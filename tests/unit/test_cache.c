@@ -3,11 +3,16 @@
 
 #include "redis_server.h"
 #include "sluice/cache.h"
+#include "sluice/cache_lmdb.h"
 #include "sluice/cache_redis.h"
+#include "sluice/cache_writer.h"
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <lmdb.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { MAX = 8 << 20, MAX_ENTRY = 1 << 20, BUDGET_MS = 50 };
@@ -49,6 +54,14 @@ static void turn(struct fixture *f)
             fail_msg("not in time: %s", #condition);                                                         \
     } while (0)
 
+static void open_cache(struct fixture *f)
+{
+    struct cache_settings settings = {f->base, f->redis, f->world.dir, MAX, MAX_ENTRY};
+    f->cache = cache_new(&settings, &f->message);
+    assert_non_null(f->cache);
+    assert_int_equal(f->message.len, 0);
+}
+
 static struct fixture *fixture_new(const char *redis_url)
 {
     struct fixture *f = calloc(1, sizeof *f);
@@ -57,10 +70,7 @@ static struct fixture *fixture_new(const char *redis_url)
     buf_init(&f->message, 4096);
     buf_init(&f->body, MAX);
     f->redis = redis_url ? connect_to(f, redis_url, BUDGET_MS) : NULL;
-    struct cache_settings settings = {f->base, f->redis, f->world.dir, MAX, MAX_ENTRY};
-    f->cache = cache_new(&settings, &f->message);
-    assert_non_null(f->cache);
-    assert_int_equal(f->message.len, 0);
+    open_cache(f);
     return f;
 }
 
@@ -160,31 +170,275 @@ static void what_is_too_large_is_not_kept(void **state)
     assert_false(store(f, 1, large, 60000));
     large[MAX_ENTRY] = '\0';
     cache_set_max_entry(f->cache, MAX_ENTRY);
-    assert_true(store(f, 2, large, 60000));
-    assert_int_equal(cache_counts(f->cache)->too_large,
-                     f->redis ? 1 : 2); /* an eighth of the store is its own bound */
+    assert_int_equal(store(f, 2, large, 60000),
+                     f->redis != NULL); /* an eighth of the store is its own bound */
+    assert_int_equal(cache_counts(f->cache)->too_large, f->redis ? 1 : 2);
     free(large);
+}
+
+/* ---- the embedded store, written by a thread -------------------------------------------------------- */
+
+static int take_lock(struct fixture *f)
+{
+    int fd = open(world_path(&f->world, "cache-v1.lock"), O_RDWR);
+    assert_int_equal(flock(fd, LOCK_EX), 0);
+    return fd;
+}
+
+static uint64_t stored(const struct fixture *f)
+{
+    return cache_counts(f->cache)->stored_local;
 }
 
 static void a_busy_store_is_tried_again(void **state)
 {
     struct fixture *f = *state;
-    int fd = open(world_path(&f->world, "cache-v1.lock"), O_RDWR);
-    assert_int_equal(flock(fd, LOCK_EX), 0);
+    int fd = take_lock(f);
     for (uint64_t i = 0; i < 20; i++)
         assert_true(store(f, i, "waiting", 60000));
-    assert_null(look(f, 1));
+    assert_string_equal(look(f, 1), "waiting");
+    assert_int_equal(stored(f), 0);
     flock(fd, LOCK_UN);
-    WAIT_UNTIL(f, cache_counts(f->cache)->stored_local == 20);
+    WAIT_UNTIL(f, stored(f) == 20);
     assert_string_equal(look(f, 1), "waiting");
     assert_string_equal(look(f, 19), "waiting");
-    assert_int_equal(flock(fd, LOCK_EX), 0);
-    for (uint64_t i = 0; i < CACHE_PENDING_MAX; i++)
-        assert_true(store(f, i, "lost", 60000));
-    assert_false(store(f, 1, "lost", 60000));
-    WAIT_UNTIL(f, cache_counts(f->cache)->dropped == CACHE_PENDING_MAX + 1);
-    assert_string_equal(look(f, 1), "waiting");
     close(fd);
+}
+
+/* Those that found no room, and those that waited for too long. */
+static void what_waits_has_a_bound(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t taken = 0;
+    assert_true(store(f, 1, "kept", 60000));
+    WAIT_UNTIL(f, stored(f) == 1);
+    int fd = take_lock(f);
+    while (store(f, taken % 1000, "lost", 60000))
+        taken++;
+    assert_in_range(taken, CACHE_WRITER_ENTRIES_MAX, 2 * CACHE_WRITER_ENTRIES_MAX);
+    assert_string_equal(look(f, 1), "lost");
+    WAIT_UNTIL(f, cache_counts(f->cache)->dropped == taken + 1);
+    assert_string_equal(look(f, 1), "kept");
+    assert_null(look(f, 2));
+    close(fd);
+    assert_true(store(f, 2, "kept", 60000));
+    WAIT_UNTIL(f, stored(f) == 2);
+}
+
+static void their_bytes_have_a_bound_too(void **state)
+{
+    struct fixture *f = *state;
+    enum { LENGTH = 900000 };
+    char *large = malloc(LENGTH + 1);
+    uint64_t taken = 0;
+    memset(large, 'x', LENGTH);
+    large[LENGTH] = '\0';
+    int fd = take_lock(f);
+    while (store(f, taken, large, 60000))
+        taken++;
+    assert_in_range(taken, CACHE_WRITER_BYTES_MAX / (2 * LENGTH), CACHE_WRITER_BYTES_MAX / LENGTH);
+    assert_int_equal(cache_counts(f->cache)->dropped, 1);
+    assert_string_equal(look(f, taken - 1), large);
+    close(fd);
+    free(large);
+}
+
+static void on_settled(void *user)
+{
+    struct fixture *f = user;
+    f->calls++;
+}
+
+static void who_waits_is_told_when_it_is_stored(void **state)
+{
+    struct fixture *f = *state;
+    f->calls = 0;
+    assert_false(cache_when_settled(f->cache, on_settled, f));
+    int fd = take_lock(f);
+    assert_true(store(f, 1, "one", 60000));
+    assert_true(cache_when_settled(f->cache, on_settled, f));
+    assert_true(store(f, 2, "two", 60000));
+    assert_true(cache_when_settled(f->cache, on_settled, f));
+    for (int i = 0; i < 20; i++)
+        turn(f);
+    assert_int_equal(f->calls, 0);
+    close(fd);
+    WAIT_UNTIL(f, f->calls == 2);
+    assert_int_equal(stored(f), 2);
+    fd = take_lock(f);
+    assert_true(store(f, 3, "lost with the end", 60000));
+    assert_true(cache_when_settled(f->cache, on_settled, f));
+    cache_free(&f->cache);
+    assert_int_equal(f->calls, 3);
+    close(fd);
+    open_cache(f);
+    assert_string_equal(look(f, 2), "two");
+    assert_null(look(f, 3));
+}
+
+static void the_end_writes_what_waits(void **state)
+{
+    struct fixture *f = *state;
+    for (uint64_t i = 0; i < 200; i++)
+        assert_true(store(f, i, "in time", 60000));
+    cache_free(&f->cache);
+    open_cache(f);
+    for (uint64_t i = 0; i < 200; i++)
+        assert_string_equal(look(f, i), "in time");
+}
+
+/* Another process begins a new store in the place of ours: a read finds out, and the thread goes over to it.
+ */
+static void a_new_store_is_taken_up(void **state)
+{
+    struct fixture *f = *state;
+    struct digest key = world_key(2);
+    struct cache_owner owner = {{1}};
+    struct buf record;
+    char aside[2 * WORLD_PATH_MAX];
+    assert_true(store(f, 1, "in the old one", 60000));
+    WAIT_UNTIL(f, stored(f) == 1);
+    snprintf(aside, sizeof aside, "%s", world_path(&f->world, "cache-v1.bad"));
+    assert_int_equal(rename(world_path(&f->world, "cache-v1"), aside), 0);
+    struct cache_lmdb *other = cache_lmdb_open(f->world.dir, MAX, &f->message, &f->message);
+    buf_init(&record, 10000);
+    world_record(&record, &key, 100, 7, 60000);
+    assert_int_equal(cache_lmdb_put(other, &key, &owner, INT64_MAX, buf_slice(&record)), CACHE_LMDB_OK);
+    WAIT_UNTIL(f, look(f, 2));
+    assert_null(look(f, 1));
+    assert_true(store(f, 3, "in the new one", 60000));
+    WAIT_UNTIL(f, stored(f) == 2);
+    key = world_key(3);
+    buf_clear(&record);
+    assert_int_equal(cache_lmdb_get(other, &key, &record), CACHE_LMDB_OK);
+    cache_lmdb_close(&other);
+    buf_free(&record);
+}
+
+/* ---- LMDB's own lock, held by a program that knows nothing of ours ----------------------------------- */
+
+struct holder {
+    pid_t pid;
+    int to, from; /* a byte each: hold it, let it go; it is held */
+};
+
+static int hold_lock(const char *dir, int from, int to)
+{
+    MDB_env *env;
+    MDB_txn *txn;
+    char byte;
+    if (read(from, &byte, 1) != 1 || mdb_env_create(&env) != 0 || mdb_env_set_maxdbs(env, 4) != 0 ||
+        mdb_env_open(env, dir, MDB_NOSYNC, 0600) != 0 || mdb_txn_begin(env, NULL, 0, &txn) != 0)
+        return 1;
+    if (write(to, "h", 1) != 1 || read(from, &byte, 1) != 1)
+        return 2;
+    mdb_txn_abort(txn);
+    mdb_env_close(env);
+    return 0;
+}
+
+/* To be started before the process has a thread. */
+static struct holder holder_start(struct fixture *f)
+{
+    int down[2], up[2];
+    char dir[2 * WORLD_PATH_MAX];
+    snprintf(dir, sizeof dir, "%s", world_path(&f->world, "cache-v1"));
+    assert_int_equal(pipe(down), 0);
+    assert_int_equal(pipe(up), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        alarm(60); /* whatever becomes of the test */
+        close(down[1]);
+        _exit(hold_lock(dir, down[0], up[1]));
+    }
+    close(down[0]);
+    close(up[1]);
+    return (struct holder){pid, down[1], up[0]};
+}
+
+static void holder_hold(const struct holder *h)
+{
+    char byte;
+    assert_int_equal(write(h->to, "h", 1), 1);
+    assert_int_equal(read(h->from, &byte, 1), 1);
+}
+
+static void holder_let_go(struct holder *h)
+{
+    int status;
+    assert_int_equal(write(h->to, "g", 1), 1);
+    assert_int_equal(waitpid(h->pid, &status, 0), h->pid);
+    assert_int_equal(status, 0);
+    close(h->to);
+    close(h->from);
+}
+
+/* All between hold and let go happens while the lock is held: what waited for it would wait for ever. */
+static void the_loop_does_not_wait_for_the_lock(void **state)
+{
+    struct fixture *f = *state;
+    struct holder h = holder_start(f);
+    assert_true(store(f, 1, "before", 60000));
+    WAIT_UNTIL(f, stored(f) == 1);
+    holder_hold(&h);
+    for (uint64_t i = 2; i < 100; i++)
+        assert_true(store(f, i, "meanwhile", 60000));
+    assert_true(store(f, 1, "newer", 60000));
+    for (int i = 0; i < 20; i++)
+        turn(f);
+    assert_string_equal(look(f, 1), "newer");
+    assert_string_equal(look(f, 99), "meanwhile");
+    assert_null(look(f, 100));
+    assert_int_equal(stored(f), 1);
+    assert_int_equal(cache_counts(f->cache)->dropped, 0);
+    holder_let_go(&h);
+    WAIT_UNTIL(f, stored(f) == 100);
+    cache_free(&f->cache);
+    open_cache(f);
+    assert_string_equal(look(f, 1), "newer");
+    assert_string_equal(look(f, 99), "meanwhile");
+}
+
+static int count_threads(void)
+{
+    DIR *tasks = opendir("/proc/self/task");
+    int count = 0;
+    for (struct dirent *d; (d = readdir(tasks));)
+        count += d->d_name[0] != '.';
+    closedir(tasks);
+    return count;
+}
+
+/* A store that is there is opened without it. */
+static void the_start_does_not_wait_for_the_lock(void **state)
+{
+    struct fixture *f = *state;
+    struct holder h = holder_start(f);
+    assert_true(store(f, 1, "before", 60000));
+    cache_free(&f->cache);
+    holder_hold(&h);
+    open_cache(f);
+    assert_string_equal(look(f, 1), "before");
+    holder_let_go(&h);
+}
+
+static void the_end_does_not_wait_for_the_lock(void **state)
+{
+    struct fixture *f = *state;
+    struct holder h = holder_start(f);
+    int threads = count_threads();
+    holder_hold(&h);
+    for (uint64_t i = 1; i < 10; i++)
+        assert_true(store(f, i, "stuck", 60000));
+    cache_free(&f->cache);
+    assert_int_equal(count_threads(), threads + 1); /* it waits, alone */
+    holder_let_go(&h);
+    WAIT_UNTIL(f, count_threads() == threads); /* it has tidied up */
+    open_cache(f);
+    assert_string_equal(look(f, 1), "stuck");
+    assert_null(look(f, 9));
+    assert_true(store(f, 9, "fresh", 60000));
+    WAIT_UNTIL(f, stored(f) == 1);
 }
 
 /* ---- with Redis -------------------------------------------------------------------------------------- */
@@ -380,6 +634,14 @@ int main(void)
         LOCAL(it_expires),
         LOCAL(what_is_too_large_is_not_kept),
         LOCAL(a_busy_store_is_tried_again),
+        LOCAL(what_waits_has_a_bound),
+        LOCAL(their_bytes_have_a_bound_too),
+        LOCAL(who_waits_is_told_when_it_is_stored),
+        LOCAL(the_end_writes_what_waits),
+        LOCAL(a_new_store_is_taken_up),
+        LOCAL(the_loop_does_not_wait_for_the_lock),
+        LOCAL(the_start_does_not_wait_for_the_lock),
+        LOCAL(the_end_does_not_wait_for_the_lock),
         REDIS(what_is_stored_is_found),
         REDIS(it_expires),
         REDIS(what_is_too_large_is_not_kept),

@@ -4,6 +4,7 @@
 #include "sluice/cache_lmdb.h"
 
 #include <fcntl.h>
+#include <lmdb.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -305,6 +306,59 @@ static void a_stopped_writer_holds_nobody_up(void **state)
     assert_int_equal(put(f, 9000, 100, 1, TTL_MS), CACHE_LMDB_OK);
 }
 
+static pid_t reader_start(const char *dir, int from, int to)
+{
+    MDB_env *env;
+    MDB_txn *txn;
+    char byte;
+    pid_t pid = fork();
+    if (pid != 0)
+        return pid;
+    alarm(60); /* whatever becomes of the test */
+    if (mdb_env_create(&env) != 0 || mdb_env_open(env, dir, MDB_RDONLY, 0600) != 0 ||
+        mdb_txn_begin(env, NULL, MDB_RDONLY, &txn) != 0 || write(to, "r", 1) != 1 ||
+        read(from, &byte, 1) != 1)
+        _exit(1);
+    mdb_txn_abort(txn);
+    mdb_env_close(env);
+    _exit(0);
+}
+
+/* It holds all pages of its time: nothing can be made room for, and yet the store is not given up. */
+static void a_reader_that_does_not_go_on_costs_no_store(void **state)
+{
+    struct fixture *f = *state;
+    int down[2], up[2], status;
+    char dir[2 * WORLD_PATH_MAX], byte;
+    enum cache_lmdb_result result = CACHE_LMDB_OK;
+    uint64_t i = 0;
+    for (; i < 1000; i++)
+        assert_int_equal(put(f, i, 8000, i, TTL_MS), CACHE_LMDB_OK);
+    snprintf(dir, sizeof dir, "%s", world_path(&f->world, "cache-v1"));
+    assert_int_equal(pipe(down) + pipe(up), 0);
+    pid_t pid = reader_start(dir, down[0], up[1]);
+    assert_int_equal(read(up[0], &byte, 1), 1);
+    for (; i < 4000 && result != CACHE_LMDB_FULL; i++)
+        result = put(f, i, 8000, i, TTL_MS);
+    assert_int_equal(result, CACHE_LMDB_FULL);
+    for (int again = 0; again < 20; again++)
+        assert_int_equal(put(f, i, 8000, i, TTL_MS), CACHE_LMDB_FULL);
+    assert_int_equal(write(down[1], "g", 1), 1);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    while ((result = put(f, i, 8000, i, TTL_MS)) == CACHE_LMDB_FULL)
+        ;
+    assert_int_equal(result, CACHE_LMDB_OK);
+    assert_int_equal(get(f, i), i);
+    assert_true(stats(f).stored > 1000);
+    buf_clear(&f->notice);
+    assert_false(cache_lmdb_take_notice(f->store, &f->notice));
+    for (int n = 0; n < 2; n++) {
+        close(down[n]);
+        close(up[n]);
+    }
+}
+
 /* ---- files that are not as they should be ------------------------------------------------------------ */
 
 static void write_file(const char *path, const char *bytes, size_t len, off_t at)
@@ -443,6 +497,7 @@ int main(void)
         TEST(a_held_lock_is_busy_and_reads_go_on),
         TEST(a_killed_writer_leaves_it_whole),
         TEST(a_stopped_writer_holds_nobody_up),
+        TEST(a_reader_that_does_not_go_on_costs_no_store),
         TEST(a_foreign_file_is_moved_aside),
         TEST(a_cut_file_is_moved_aside),
         TEST(an_empty_file_is_begun),

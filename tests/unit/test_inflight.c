@@ -109,6 +109,34 @@ static void words_of_another_time_are_no_leases(void **state)
     assert_int_equal(inflight_claim(&f->table, &key, LEASE).role, INFLIGHT_LEADER);
 }
 
+static void a_leader_that_settles_says_so(void **state)
+{
+    struct fixture *f = *state;
+    struct digest key = world_key(1);
+    struct inflight_claim found;
+    assert_false(inflight_find_settling(&f->table, &key, &found));
+    struct inflight_claim leader = inflight_claim(&f->table, &key, LEASE);
+    struct inflight_claim early = inflight_claim(&f->table, &key, LEASE);
+    assert_false(inflight_find_settling(&f->table, &key, &found));
+    assert_true(inflight_settle(&f->table, &leader, LEASE));
+    struct inflight_claim late = inflight_claim(&f->table, &key, LEASE);
+    assert_int_equal(late.role, INFLIGHT_FOLLOWER);
+    assert_false(inflight_is_settling(&early));
+    assert_true(inflight_is_settling(&late));
+    assert_true(inflight_is_led(&f->table, &early));
+    assert_true(inflight_find_settling(&f->table, &key, &found));
+    assert_true(inflight_is_led(&f->table, &found));
+    assert_true(inflight_renew(&f->table, &leader, LEASE));
+    assert_true(inflight_find_settling(&f->table, &key, &found));
+    key.bytes[2] ^= 1; /* the slot is the same, the tag is not */
+    assert_false(inflight_find_settling(&f->table, &key, &found));
+    inflight_release(&f->table, &leader);
+    key.bytes[2] ^= 1;
+    assert_false(inflight_find_settling(&f->table, &key, &found));
+    assert_false(inflight_is_led(&f->table, &late));
+    assert_int_equal(inflight_claim(&f->table, &key, LEASE).role, INFLIGHT_LEADER);
+}
+
 /* ---- processes --------------------------------------------------------------------------------------- */
 
 /* Runs fn in a child with the table opened anew; the child ends with what it gives. */
@@ -206,9 +234,13 @@ static void of_many_exactly_one_leads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(the_first_leads_the_others_follow),         TEST(a_lease_ends_unless_renewed),
-        TEST(another_key_in_the_slot_is_not_waited_for), TEST(words_of_another_time_are_no_leases),
-        TEST(a_killed_leader_is_replaced_at_once),       TEST(of_many_exactly_one_leads),
+        TEST(the_first_leads_the_others_follow),
+        TEST(a_lease_ends_unless_renewed),
+        TEST(another_key_in_the_slot_is_not_waited_for),
+        TEST(words_of_another_time_are_no_leases),
+        TEST(a_leader_that_settles_says_so),
+        TEST(a_killed_leader_is_replaced_at_once),
+        TEST(of_many_exactly_one_leads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,9 +7,12 @@
  * next. The leader renews it while it works. Followers ask from time to time whether somebody still leads,
  * and then look into the cache; those who do not find the answer there claim again.
  *
+ * A leader whose answer is there, and only on its way into the cache, says so: who claims then is no longer
+ * joining a request under way, and waits for a stored answer.
+ *
  * A key has one slot. Where another key's lease is in it, which happens to one of 65,536 pairs, the claim is
  * told LEADER without being noted (INFLIGHT_NONE): a request goes upstream then that might have waited. That
- * two keys are taken for one has a chance of 2^-32, and costs the follower nothing but the waiting.
+ * two keys are taken for one has a chance of 2^-31, and costs the follower nothing but the waiting.
  */
 #ifndef SLUICE_INFLIGHT_H
 #define SLUICE_INFLIGHT_H
@@ -44,6 +47,15 @@ struct inflight_claim inflight_claim(struct inflight *t, const struct digest *ke
 
 /* False: the lease was lost to another process; this one may go on, but others may be asking upstream too. */
 bool inflight_renew(struct inflight *t, struct inflight_claim *claim, int64_t lease_us);
+
+/* The same for a leader whose answer is known: from now on its claim tells so. */
+bool inflight_settle(struct inflight *t, struct inflight_claim *claim, int64_t lease_us);
+
+/* Whether the leader that was there when it was claimed had its answer already. */
+bool inflight_is_settling(const struct inflight_claim *claim);
+
+/* The claim of a follower where a leader is settling the key now; false: none is. Claims nothing. */
+bool inflight_find_settling(const struct inflight *t, const struct digest *key, struct inflight_claim *out);
 
 /* The leader is done, whatever came of it. For a follower it does nothing. */
 void inflight_release(struct inflight *t, struct inflight_claim *claim);

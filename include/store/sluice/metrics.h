@@ -50,6 +50,7 @@ enum metrics_counter {
     METRICS_KNOWN_KEYS,
     METRICS_COST,               /* model, key; in 1e-9 USD. With names that metrics_model() and metrics_key() gave */
     METRICS_UNPRICED,           /* model */
+    METRICS_CACHE_WRITES,       /* result: stored, dropped, failed */
     METRICS_COUNTERS
 };
 
