@@ -31,8 +31,9 @@ void authenticate_request(struct exchange *x)
         answer_error_id(x, EXCHANGE_REFUSED, OPENAI_ERROR_NO_KEY);
         return;
     }
-    x->key = keys_find(x->proxy->keys, token);
-    if (x->key)
+    if (!keys_find(x->proxy->keys, token, &x->key))
+        answer_error_id(x, EXCHANGE_FAILED, OPENAI_ERROR_INTERNAL);
+    else if (x->key)
         receive_begin(x);
     else
         authenticate_refuse_key(x, token);

@@ -157,11 +157,14 @@ const struct upstream_key *keys_upstream(const struct keys *k, size_t index)
     return &k->upstreams[index];
 }
 
-const struct client_key *keys_find(const struct keys *k, struct slice secret)
+bool keys_find(const struct keys *k, struct slice secret, const struct client_key **key)
 {
     struct digest d;
+    *key = NULL;
     if (!digest_sha256(secret, &d))
-        return NULL;
+        return false;
     const struct client_key *slot = keys_slot(k, &d);
-    return slot->count > 0 ? slot : NULL;
+    if (slot->count > 0)
+        *key = slot;
+    return true;
 }

@@ -96,9 +96,10 @@ static void a_name_takes_the_place_of_the_fingerprint(void **state)
     load(&l, ENV("KEY_ALIASES={\"hunter-two\": \"team b\"}"));
     assert_true(l.ok);
     struct keys *keys = keys_new(&l.config);
-    const struct client_key *one = keys_find(keys, SLICE_LITERAL("hunter-one"));
+    const struct client_key *one, *two;
+    assert_true(keys_find(keys, SLICE_LITERAL("hunter-one"), &one) && keys_find(keys, SLICE_LITERAL("hunter-two"), &two));
     assert_string_equal(one->name, one->fingerprint);
-    assert_string_equal(keys_find(keys, SLICE_LITERAL("hunter-two"))->name, "team b");
+    assert_string_equal(two->name, "team b");
     keys_free(&keys);
     struct buf printed;
     buf_init(&printed, 100000);

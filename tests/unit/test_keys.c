@@ -30,7 +30,9 @@ static void drop(struct config *config, struct keys *keys)
 
 static const struct client_key *find(const struct keys *keys, const char *secret)
 {
-    return keys_find(keys, slice_from_text(secret));
+    const struct client_key *key;
+    assert_true(keys_find(keys, slice_from_text(secret), &key));
+    return key;
 }
 
 static const struct upstream_key *upstream_of(const struct keys *keys, const struct client_key *key)
@@ -69,8 +71,9 @@ static void other_keys_are_unknown(void **state)
     for (size_t i = 0; i < TEST_COUNT(wrong); i++)
         if (find(keys, wrong[i]))
             fail_msg("\"%s\" is let in", wrong[i]);
-    assert_null(keys_find(keys, (struct slice){NULL, 0}));
-    assert_null(keys_find(keys, SLICE_LITERAL("one\0")));
+    const struct client_key *key;
+    assert_true(keys_find(keys, (struct slice){NULL, 0}, &key) && !key);
+    assert_true(keys_find(keys, SLICE_LITERAL("one\0"), &key) && !key);
     drop(&config, keys);
 }
 

@@ -24,7 +24,7 @@ static void set_up(struct fixture *f, const char *upstream_keys, int64_t open_us
     f->keys = keys_new(&f->config);
     f->shared = pool_shared_new(keys_upstream_count(f->keys));
     f->pool = pool_new(f->keys, f->shared, open_us);
-    f->client = keys_find(f->keys, SLICE_LITERAL("one"));
+    assert_true(keys_find(f->keys, SLICE_LITERAL("one"), &f->client));
     assert_non_null(f->pool);
 }
 

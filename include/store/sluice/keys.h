@@ -39,8 +39,8 @@ size_t keys_count(const struct keys *keys);
 size_t keys_upstream_count(const struct keys *keys);
 const struct upstream_key *keys_upstream(const struct keys *keys, size_t index);
 
-/* NULL: unknown. Digests are compared in constant time; the cost does not grow with the number of keys. The result
- * lives as long as keys. */
-const struct client_key *keys_find(const struct keys *keys, struct slice secret);
+/* *key is NULL where it is unknown, else lives as long as keys. Digests are compared in constant time; the cost does not
+ * grow with the number of keys. False without memory: it cannot be told whether the key is known. */
+bool keys_find(const struct keys *keys, struct slice secret, const struct client_key **key);
 
 #endif
