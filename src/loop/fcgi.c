@@ -208,7 +208,8 @@ static void fcgi_add_connection(struct fcgi_server *s, int fd)
         r->next->prev = r;
     s->connections = r;
     s->count++;
-    event_add(&r->readable, NULL);
+    if (event_add(&r->readable, NULL) != 0)
+        fcgi_end_connection(r, FCGI_ABORTED);
     fcgi_on_readable(fd, EV_READ, r);
 }
 

@@ -101,10 +101,12 @@ static void fcgi_take_params(struct fcgi_request *r, struct slice content)
         fcgi_begin_request(r);
         return;
     }
-    if (!r->too_large && !buf_append_slice(&r->params, content)) {
+    if (content.len > buf_room(&r->params)) {
         r->too_large = true;
         buf_free(&r->params);
     }
+    if (!r->too_large && !buf_append_slice(&r->params, content))
+        fcgi_end_connection(r, FCGI_ABORTED);
 }
 
 static void fcgi_take_stdin(struct fcgi_request *r, struct slice content)

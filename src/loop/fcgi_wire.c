@@ -13,10 +13,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 enum { FCGI_PARAMS_RECORD_MAX = 65535, FCGI_FEED_RECORDS_MAX = 8 };
+enum { FCGI_WIRE_MEMORY = 48 * 1024 }; /* three buffers of 8 KiB, and what describes them */
 
 bool fcgi_feed_open(struct fcgi_feed *feed, size_t capacity)
 {
@@ -86,9 +88,20 @@ static void fcgi_wire_trim(FCGX_Request *request)
     FCGX_FreeStream(&request->in);
 }
 
+/* libfcgi ends the process where it gets no memory. So it is asked for here first: what is freed stays with the process
+ * up to glibc's thresholds, and other threads take theirs from arenas of their own. */
+static bool fcgi_wire_has_memory(struct slice params)
+{
+    void *room = malloc(FCGI_WIRE_MEMORY + 2 * params.len);
+    free(room);
+    return room != NULL;
+}
+
 bool fcgi_wire_accept(struct fcgi_wire *w, struct fcgi_feed *feed, uint16_t request_id,
                       const uint8_t begin_body[8], struct slice params, int fd)
 {
+    if (!fcgi_wire_has_memory(params))
+        return false;
     FCGX_InitRequest(&w->request, -1, 0);
     w->request.keepConnection = 1;
     w->request.ipcFd = feed->read_fd;
