@@ -10,8 +10,6 @@
 
 #include <stdio.h>
 
-#include <stdio.h>
-
 enum { ANSWER_ERROR_MAX = 16 * 1024, ANSWER_NUMBER_MAX = 24 };
 
 static void answer_fail(struct exchange *x)
@@ -45,11 +43,24 @@ size_t answer_pending(const struct exchange *x)
     return x->fcgi ? fcgi_request_pending(x->fcgi) : 0;
 }
 
+void answer_clear_headers(struct exchange *x)
+{
+    buf_clear(&x->head);
+    x->head_is_short = false;
+}
+
+void answer_put_header(struct exchange *x, struct slice name, struct slice value)
+{
+    bool fits = name.len + value.len + 4 <= buf_room(&x->head);
+    if (!http_response_header(&x->head, name, value) && fits)
+        x->head_is_short = true;
+}
+
 bool answer_head(struct exchange *x, int status, int64_t length)
 {
     struct buf head;
     buf_init(&head, EXCHANGE_HEAD_MAX + 1024);
-    bool ok = http_response_begin(&head, status) && buf_append_slice(&head, buf_slice(&x->head)) &&
+    bool ok = !x->head_is_short && http_response_begin(&head, status) && buf_append_slice(&head, buf_slice(&x->head)) &&
               cors_put_headers(x, &head) && admit_put_headers(x, &head) && answer_put_cache_header(x, &head);
     if (ok && length >= 0)
         ok = buf_append_text(&head, "Content-Length: ") && buf_append_int(&head, length) &&
@@ -99,10 +110,10 @@ void answer_abort(struct exchange *x, enum exchange_end end)
 
 static void answer_own_headers(struct exchange *x)
 {
-    buf_clear(&x->head);
-    http_response_header(&x->head, SLICE_LITERAL("Content-Type"), SLICE_LITERAL("application/json"));
+    answer_clear_headers(x);
+    answer_put_header(x, SLICE_LITERAL("Content-Type"), SLICE_LITERAL("application/json"));
     if (x->request_id)
-        http_response_header(&x->head, SLICE_LITERAL("x-request-id"), slice_from_text(x->request_id));
+        answer_put_header(x, SLICE_LITERAL("x-request-id"), slice_from_text(x->request_id));
 }
 
 void answer_json(struct exchange *x, int status, struct slice json)
@@ -115,9 +126,9 @@ void answer_json(struct exchange *x, int status, struct slice json)
 void answer_text(struct exchange *x, int status, const char *type, struct slice text)
 {
     bool head_only = slice_equals_text(x->http.method, "HEAD");
-    http_response_header(&x->head, SLICE_LITERAL("Content-Type"), slice_from_text(type));
-    http_response_header(&x->head, SLICE_LITERAL("Cache-Control"), SLICE_LITERAL("no-store"));
-    http_response_header(&x->head, SLICE_LITERAL("x-request-id"), slice_from_text(x->request_id));
+    answer_put_header(x, SLICE_LITERAL("Content-Type"), slice_from_text(type));
+    answer_put_header(x, SLICE_LITERAL("Cache-Control"), SLICE_LITERAL("no-store"));
+    answer_put_header(x, SLICE_LITERAL("x-request-id"), slice_from_text(x->request_id));
     if (answer_head(x, status, (int64_t)text.len) && (head_only || answer_body(x, text)))
         answer_complete(x, EXCHANGE_LOCAL);
 }
@@ -126,15 +137,15 @@ void answer_text(struct exchange *x, int status, const char *type, struct slice 
 static void answer_retry_headers(struct exchange *x, bool retry)
 {
     char number[ANSWER_NUMBER_MAX];
-    http_response_header(&x->head, SLICE_LITERAL("x-should-retry"),
-                         retry && !x->no_more_retries ? SLICE_LITERAL("true") : SLICE_LITERAL("false"));
+    answer_put_header(x, SLICE_LITERAL("x-should-retry"),
+                      retry && !x->no_more_retries ? SLICE_LITERAL("true") : SLICE_LITERAL("false"));
     if (x->retry_after_us == 0)
         return;
     snprintf(number, sizeof number, "%lld",
              (long long)((x->retry_after_us + CLOCK_US_PER_SECOND - 1) / CLOCK_US_PER_SECOND));
-    http_response_header(&x->head, SLICE_LITERAL("Retry-After"), slice_from_text(number));
+    answer_put_header(x, SLICE_LITERAL("Retry-After"), slice_from_text(number));
     snprintf(number, sizeof number, "%lld", (long long)((x->retry_after_us + 999) / CLOCK_US_PER_MS));
-    http_response_header(&x->head, SLICE_LITERAL("retry-after-ms"), slice_from_text(number));
+    answer_put_header(x, SLICE_LITERAL("retry-after-ms"), slice_from_text(number));
 }
 
 /* Where the head has gone out, the error is an event: an answer that has begun is a stream here. */
@@ -194,11 +205,11 @@ void answer_unavailable(struct exchange *x, enum openai_error_id id, int64_t ret
 
 bool answer_stream_head(struct exchange *x)
 {
-    buf_clear(&x->head);
-    http_response_header(&x->head, SLICE_LITERAL("Content-Type"), SLICE_LITERAL("text/event-stream; charset=utf-8"));
-    http_response_header(&x->head, SLICE_LITERAL("Cache-Control"), SLICE_LITERAL("no-cache"));
-    http_response_header(&x->head, SLICE_LITERAL("X-Accel-Buffering"), SLICE_LITERAL("no"));
-    http_response_header(&x->head, SLICE_LITERAL("x-request-id"), slice_from_text(x->request_id));
+    answer_clear_headers(x);
+    answer_put_header(x, SLICE_LITERAL("Content-Type"), SLICE_LITERAL("text/event-stream; charset=utf-8"));
+    answer_put_header(x, SLICE_LITERAL("Cache-Control"), SLICE_LITERAL("no-cache"));
+    answer_put_header(x, SLICE_LITERAL("X-Accel-Buffering"), SLICE_LITERAL("no"));
+    answer_put_header(x, SLICE_LITERAL("x-request-id"), slice_from_text(x->request_id));
     return answer_head(x, 200, -1);
 }
 

@@ -71,13 +71,13 @@ static bool cache_make_key(struct exchange *x)
 static void cache_put_headers(struct exchange *x, struct slice type, int64_t age_us)
 {
     char age[24];
-    buf_clear(&x->head);
-    http_response_header(&x->head, SLICE_LITERAL("Content-Type"), type);
-    http_response_header(&x->head, SLICE_LITERAL("x-request-id"), slice_from_text(x->request_id));
+    answer_clear_headers(x);
+    answer_put_header(x, SLICE_LITERAL("Content-Type"), type);
+    answer_put_header(x, SLICE_LITERAL("x-request-id"), slice_from_text(x->request_id));
     if (age_us < 0)
         return;
     snprintf(age, sizeof age, "%lld", (long long)(age_us / CLOCK_US_PER_SECOND));
-    http_response_header(&x->head, SLICE_LITERAL("Age"), slice_from_text(age));
+    answer_put_header(x, SLICE_LITERAL("Age"), slice_from_text(age));
 }
 
 /* Comment lines may have begun the answer already. */
@@ -86,7 +86,7 @@ static bool cache_begin_stream(struct exchange *x, int64_t age_us)
     if (x->status != 0)
         return true;
     cache_put_headers(x, SLICE_LITERAL("text/event-stream; charset=utf-8"), age_us);
-    http_response_header(&x->head, SLICE_LITERAL("X-Accel-Buffering"), SLICE_LITERAL("no"));
+    answer_put_header(x, SLICE_LITERAL("X-Accel-Buffering"), SLICE_LITERAL("no"));
     x->streaming = true;
     return answer_head(x, 200, -1);
 }

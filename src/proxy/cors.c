@@ -27,11 +27,11 @@ bool cors_put_headers(const struct exchange *x, struct buf *head)
 static void cors_answer_preflight(struct exchange *x)
 {
     struct slice headers = http_request_variable(&x->http, "HTTP_ACCESS_CONTROL_REQUEST_HEADERS");
-    http_response_header(&x->head, SLICE_LITERAL("Access-Control-Allow-Methods"),
-                         SLICE_LITERAL("GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS"));
+    answer_put_header(x, SLICE_LITERAL("Access-Control-Allow-Methods"),
+                      SLICE_LITERAL("GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS"));
     if (headers.len > 0)
-        http_response_header(&x->head, SLICE_LITERAL("Access-Control-Allow-Headers"), headers);
-    http_response_header(&x->head, SLICE_LITERAL("Access-Control-Max-Age"), SLICE_LITERAL("600"));
+        answer_put_header(x, SLICE_LITERAL("Access-Control-Allow-Headers"), headers);
+    answer_put_header(x, SLICE_LITERAL("Access-Control-Max-Age"), SLICE_LITERAL("600"));
     if (answer_head(x, 204, -1))
         answer_complete(x, EXCHANGE_LOCAL);
 }

@@ -218,12 +218,12 @@ static bool diagnose_read_stream(struct exchange *x, struct diagnosis *d)
 /* What a stream from the upstream would have, so that the web server treats it as one. */
 static void diagnose_put_stream_headers(struct exchange *x)
 {
-    buf_clear(&x->head);
-    http_response_header(&x->head, SLICE_LITERAL("Content-Type"),
-                         SLICE_LITERAL("text/event-stream; charset=utf-8"));
-    http_response_header(&x->head, SLICE_LITERAL("Cache-Control"), SLICE_LITERAL("no-cache"));
-    http_response_header(&x->head, SLICE_LITERAL("x-request-id"), slice_from_text(x->request_id));
-    http_response_header(&x->head, SLICE_LITERAL("X-Accel-Buffering"), SLICE_LITERAL("no"));
+    answer_clear_headers(x);
+    answer_put_header(x, SLICE_LITERAL("Content-Type"),
+                      SLICE_LITERAL("text/event-stream; charset=utf-8"));
+    answer_put_header(x, SLICE_LITERAL("Cache-Control"), SLICE_LITERAL("no-cache"));
+    answer_put_header(x, SLICE_LITERAL("x-request-id"), slice_from_text(x->request_id));
+    answer_put_header(x, SLICE_LITERAL("X-Accel-Buffering"), SLICE_LITERAL("no"));
 }
 
 static void diagnose_answer_stream(struct exchange *x)

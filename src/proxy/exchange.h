@@ -138,6 +138,7 @@ struct exchange {
     const char *upstream_request_id;
     struct retry_hints hints;
     struct buf head;         /* header lines of the answer */
+    bool head_is_short;      /* for want of memory: it must not go out */
     struct buf held;         /* body of an answer that is not yet sent, then its tail */
     bool streaming;          /* the upstream's answer is an event stream */
     bool flowing;            /* an answer too large to hold is on its way */
@@ -285,6 +286,9 @@ void answer_upstream_error(struct exchange *x, int status, struct slice json);
 size_t answer_pending(const struct exchange *x);
 /* Any text, with the lines of x->head; not to be kept by caches. */
 void answer_text(struct exchange *x, int status, const char *type, struct slice text);
+/* x->head, line by line. One beyond its bound is left out; one that memory was missing for makes answer_head() fail. */
+void answer_clear_headers(struct exchange *x);
+void answer_put_header(struct exchange *x, struct slice name, struct slice value);
 /* The head with the lines of x->head; length -1: none is said. */
 bool answer_head(struct exchange *x, int status, int64_t length);
 bool answer_body(struct exchange *x, struct slice bytes);

@@ -17,7 +17,7 @@
 void relay_begin(struct exchange *x)
 {
     sse_free(&x->sse);
-    buf_clear(&x->head);
+    answer_clear_headers(x);
     buf_clear(&x->held);
     x->upstream_status = 0;
     x->upstream_length = -1;
@@ -35,7 +35,7 @@ void relay_header(struct exchange *x, struct slice name, struct slice value)
     if (slice_equals_nocase(name, SLICE_LITERAL("content-encoding")))
         x->encoded = !slice_equals_nocase(value, SLICE_LITERAL("identity"));
     if (http_response_passes(name) && !admit_hides_header(x, name))
-        http_response_header(&x->head, name, value);
+        answer_put_header(x, name, value);
 }
 
 void relay_head(struct exchange *x, int status, int64_t length)
@@ -45,12 +45,12 @@ void relay_head(struct exchange *x, int status, int64_t length)
     x->upstream_head_us = clock_monotonic_us();
     trace_stage(x, "upstream_head", NULL);
     if (!x->upstream_request_id)
-        http_response_header(&x->head, SLICE_LITERAL("x-request-id"), slice_from_text(x->request_id));
+        answer_put_header(x, SLICE_LITERAL("x-request-id"), slice_from_text(x->request_id));
     if (x->encoded)
         x->streaming = false; /* events cannot be told apart: it passes like a file */
     if (x->streaming) {
         sse_init(&x->sse, EXCHANGE_EVENT_MAX);
-        http_response_header(&x->head, SLICE_LITERAL("X-Accel-Buffering"), SLICE_LITERAL("no"));
+        answer_put_header(x, SLICE_LITERAL("X-Accel-Buffering"), SLICE_LITERAL("no"));
     }
 }
 
@@ -280,7 +280,7 @@ static void relay_finish_plain(struct exchange *x)
     }
     int64_t length = head_only ? x->upstream_length : (int64_t)x->held.len;
     if (x->no_more_retries)
-        http_response_header(&x->head, SLICE_LITERAL("x-should-retry"), SLICE_LITERAL("false"));
+        answer_put_header(x, SLICE_LITERAL("x-should-retry"), SLICE_LITERAL("false"));
     if (answer_head(x, x->upstream_status, bodiless ? -1 : length) && answer_body(x, buf_slice(&x->held)))
         answer_complete(x, EXCHANGE_COMPLETE);
 }

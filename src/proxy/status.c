@@ -13,12 +13,12 @@ enum { STATUS_JSON_MAX = 4 * 1024 * 1024 };
 
 static void status_send_page(struct exchange *x)
 {
-    http_response_header(&x->head, SLICE_LITERAL("Content-Security-Policy"),
-                         SLICE_LITERAL("default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    answer_put_header(x, SLICE_LITERAL("Content-Security-Policy"),
+                      SLICE_LITERAL("default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
                                        "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
                                        "frame-ancestors 'none'"));
-    http_response_header(&x->head, SLICE_LITERAL("X-Content-Type-Options"), SLICE_LITERAL("nosniff"));
-    http_response_header(&x->head, SLICE_LITERAL("Referrer-Policy"), SLICE_LITERAL("no-referrer"));
+    answer_put_header(x, SLICE_LITERAL("X-Content-Type-Options"), SLICE_LITERAL("nosniff"));
+    answer_put_header(x, SLICE_LITERAL("Referrer-Policy"), SLICE_LITERAL("no-referrer"));
     answer_text(x, 200, "text/html; charset=utf-8", slice_make(status_page, status_page_size));
 }
 
