@@ -61,7 +61,7 @@ static void transfer_keep_or_free_easy(struct transfer_pool *pool, CURL *easy)
 
 bool transfer_is_http2(const struct transfer *t)
 {
-    return t->multi == &t->pool->multis[TRANSFER_HTTP2];
+    return t->multi->http2;
 }
 
 static long transfer_port(const struct transfer *t)
@@ -75,7 +75,8 @@ static long transfer_port(const struct transfer *t)
 static void transfer_flush(struct transfer *ended, long port)
 {
     for (struct transfer *t = ended->pool->active; t; t = t->next) {
-        if (t == ended || t->multi != ended->multi || t->finished || t->dead || transfer_port(t) != port)
+        if (t == ended || t->multi != ended->multi || t->finished || t->dead || t->lost ||
+            transfer_port(t) != port)
             continue;
         transfer_enter(t->pool);
         curl_easy_pause(t->easy, CURLPAUSE_SEND);
@@ -106,6 +107,8 @@ static void transfer_free(struct transfer *t)
         transfer_remove_early(t);
     else
         curl_multi_remove_handle(t->multi->curl, t->easy);
+    if (--t->multi->transfers == 0 && t->multi->broken)
+        event_active(&pool->reaper, EV_TIMEOUT, 0);
     curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, NULL);
     curl_slist_free_all(t->headers);
     transfer_keep_or_free_easy(pool, t->easy);
@@ -195,11 +198,64 @@ static void transfer_reap_dead(struct transfer_pool *pool)
     }
 }
 
+/* The owner who hears of one may change the list: it is looked through from its beginning again. */
+void transfer_report_lost(struct transfer_pool *pool)
+{
+    struct transfer *t = pool->has_lost ? pool->active : NULL;
+    pool->has_lost = false;
+    while (t) {
+        if (!t->lost) {
+            t = t->next;
+            continue;
+        }
+        transfer_report(t, TRANSFER_INTERNAL);
+        t = pool->active;
+    }
+}
+
+void transfer_lose(struct transfer *t)
+{
+    t->lost = t->pool->has_lost = true;
+    event_active(&t->pool->reaper, EV_TIMEOUT, 0);
+}
+
+/* Over HTTP/2 one socket is that of many. */
+void transfer_lose_unwatched(struct transfer_multi *multi)
+{
+    for (struct transfer *t = multi->pool->active; t; t = t->next)
+        if (t->multi == multi && !t->finished && (!t->watched || transfer_is_http2(t)))
+            transfer_lose(t);
+}
+
+static void transfer_free_multi(struct transfer_multi *multi)
+{
+    if (!multi)
+        return;
+    curl_multi_cleanup(multi->curl);
+    event_del(&multi->timer);
+    free(multi);
+}
+
+static void transfer_reap_former(struct transfer_pool *pool)
+{
+    for (struct transfer_multi **at = &pool->former; *at;) {
+        struct transfer_multi *multi = *at;
+        if (multi->transfers > 0) {
+            at = &multi->next;
+            continue;
+        }
+        *at = multi->next;
+        transfer_free_multi(multi);
+    }
+}
+
 static void transfer_on_reaper(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd;
     (void)what;
     transfer_reap_dead(arg);
+    transfer_report_lost(arg);
+    transfer_reap_former(arg);
 }
 
 void transfer_cancel(struct transfer **handle)
@@ -263,11 +319,13 @@ static void transfer_on_deadline(evutil_socket_t fd, short what, void *arg)
 static CURL *transfer_new_easy(const struct transfer_pool *pool)
 {
     CURL *easy = curl_easy_init();
-    if (!easy)
+    if (!easy || curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https") != CURLE_OK ||
+        (pool->ca_file && curl_easy_setopt(easy, CURLOPT_CAINFO, pool->ca_file) != CURLE_OK)) {
+        curl_easy_cleanup(easy);
         return NULL;
+    }
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
-    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)TRANSFER_RECEIVE_SIZE);
     curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)TRANSFER_SEND_SIZE);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, transfer_on_header);
@@ -275,15 +333,13 @@ static CURL *transfer_new_easy(const struct transfer_pool *pool)
     curl_easy_setopt(easy, CURLOPT_READFUNCTION, transfer_on_read);
     curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
-    if (pool->ca_file) {
-        curl_easy_setopt(easy, CURLOPT_CAINFO, pool->ca_file);
+    if (pool->ca_file)
         curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
-    }
     return easy;
 }
 
 /* POST with a body, whatever the method's name is, or a plain request. */
-static void transfer_set_method(CURL *easy, const struct transfer_request *request)
+static bool transfer_set_method(CURL *easy, const struct transfer_request *request)
 {
     curl_easy_setopt(easy, CURLOPT_NOBODY, 0L);
     curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, NULL);
@@ -301,9 +357,8 @@ static void transfer_set_method(CURL *easy, const struct transfer_request *reque
         curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
     }
     if (strcmp(request->method, "HEAD") == 0)
-        curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
-    else
-        curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
+        return curl_easy_setopt(easy, CURLOPT_NOBODY, 1L) == CURLE_OK;
+    return curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method) == CURLE_OK;
 }
 
 static bool transfer_set_headers(struct transfer *t, const char *const *headers, bool chunked)
@@ -313,7 +368,9 @@ static bool transfer_set_headers(struct transfer *t, const char *const *headers,
         return false;
     if (chunked) {
         struct curl_slist *longer = curl_slist_append(t->headers, "Transfer-Encoding: chunked");
-        t->headers = longer ? longer : t->headers;
+        if (!longer)
+            return false;
+        t->headers = longer;
     }
     for (; *headers; headers++) {
         struct curl_slist *longer = curl_slist_append(t->headers, *headers);
@@ -337,8 +394,7 @@ static bool transfer_set_up(struct transfer *t, const struct transfer_request *r
     curl_easy_setopt(easy, CURLOPT_PIPEWAIT, http2 ? 1L : 0L); /* for a handshake that may make one connection do */
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, t->error);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, connect_ms > 0 ? connect_ms : 1L);
-    transfer_set_method(easy, request);
-    return curl_easy_setopt(easy, CURLOPT_URL, request->url) == CURLE_OK &&
+    return transfer_set_method(easy, request) && curl_easy_setopt(easy, CURLOPT_URL, request->url) == CURLE_OK &&
            transfer_set_headers(t, request->headers, request->streamed && request->length < 0);
 }
 
@@ -357,10 +413,47 @@ static bool transfer_takes_http2(const struct transfer_request *request)
     return request->http2 && strncmp(request->url, "https:", 6) == 0;
 }
 
+static struct transfer_multi *transfer_new_multi(struct transfer_pool *pool, size_t which)
+{
+    struct transfer_multi *multi = calloc(1, sizeof *multi);
+    CURLM *curl = multi ? curl_multi_init() : NULL;
+    if (!curl) {
+        free(multi);
+        return NULL;
+    }
+    *multi = (struct transfer_multi){.pool = pool, .curl = curl, .http2 = which == TRANSFER_HTTP2};
+    event_assign(&multi->timer, pool->base, -1, 0, transfer_on_timer, multi);
+    curl_multi_setopt(curl, CURLMOPT_SOCKETFUNCTION, transfer_want_socket);
+    curl_multi_setopt(curl, CURLMOPT_SOCKETDATA, multi);
+    curl_multi_setopt(curl, CURLMOPT_TIMERFUNCTION, transfer_want_timer);
+    curl_multi_setopt(curl, CURLMOPT_TIMERDATA, multi);
+    curl_multi_setopt(curl, CURLMOPT_MAXCONNECTS, (long)TRANSFER_IDLE_CONNECTIONS);
+    return multi;
+}
+
+/* The one for new transfers. libcurl 7.88 keeps what it could not finish for want of memory, and divides by zero when a new
+ * connection gets the same descriptor: then another takes its place. */
+static struct transfer_multi *transfer_choose_multi(struct transfer_pool *pool, size_t which)
+{
+    struct transfer_multi *multi = pool->multis[which];
+    if (!multi->broken)
+        return multi;
+    struct transfer_multi *fresh = transfer_new_multi(pool, which);
+    if (!fresh)
+        return NULL;
+    pool->multis[which] = fresh;
+    multi->next = pool->former;
+    pool->former = multi;
+    if (multi->transfers == 0)
+        event_active(&pool->reaper, EV_TIMEOUT, 0);
+    return fresh;
+}
+
 struct transfer *transfer_start(struct transfer_pool *pool, const struct transfer_request *request,
                                 const struct transfer_events *events, void *user)
 {
-    struct transfer *t = calloc(1, sizeof *t);
+    struct transfer_multi *multi = transfer_choose_multi(pool, transfer_takes_http2(request) ? TRANSFER_HTTP2 : TRANSFER_HTTP1);
+    struct transfer *t = multi ? calloc(1, sizeof *t) : NULL;
     if (!t)
         return NULL;
     t->easy = pool->spares > 0 ? pool->spare[--pool->spares] : transfer_new_easy(pool);
@@ -369,7 +462,8 @@ struct transfer *transfer_start(struct transfer_pool *pool, const struct transfe
         return NULL;
     }
     t->pool = pool;
-    t->multi = &pool->multis[transfer_takes_http2(request) ? TRANSFER_HTTP2 : TRANSFER_HTTP1];
+    t->multi = multi;
+    multi->transfers++;
     t->events = events;
     t->user = user;
     t->limits = request->limits;
@@ -389,29 +483,6 @@ size_t transfer_pool_active(const struct transfer_pool *pool)
     return pool->count;
 }
 
-static bool transfer_open_multi(struct transfer_pool *pool, struct transfer_multi *multi)
-{
-    multi->pool = pool;
-    multi->curl = curl_multi_init();
-    if (!multi->curl)
-        return false;
-    event_assign(&multi->timer, pool->base, -1, 0, transfer_on_timer, multi);
-    curl_multi_setopt(multi->curl, CURLMOPT_SOCKETFUNCTION, transfer_want_socket);
-    curl_multi_setopt(multi->curl, CURLMOPT_SOCKETDATA, multi);
-    curl_multi_setopt(multi->curl, CURLMOPT_TIMERFUNCTION, transfer_want_timer);
-    curl_multi_setopt(multi->curl, CURLMOPT_TIMERDATA, multi);
-    curl_multi_setopt(multi->curl, CURLMOPT_MAXCONNECTS, (long)TRANSFER_IDLE_CONNECTIONS);
-    return true;
-}
-
-static void transfer_close_multi(struct transfer_multi *multi)
-{
-    if (!multi->curl)
-        return;
-    curl_multi_cleanup(multi->curl);
-    event_del(&multi->timer);
-}
-
 struct transfer_pool *transfer_pool_new(struct event_base *base)
 {
     struct transfer_pool *pool = calloc(1, sizeof *pool);
@@ -423,11 +494,13 @@ struct transfer_pool *transfer_pool_new(struct event_base *base)
     }
     pool->base = base;
     event_assign(&pool->reaper, base, -1, 0, transfer_on_reaper, pool);
-    for (size_t i = 0; i < TRANSFER_MULTIS; i++)
-        if (!transfer_open_multi(pool, &pool->multis[i])) {
+    for (size_t i = 0; i < TRANSFER_MULTIS; i++) {
+        pool->multis[i] = transfer_new_multi(pool, i);
+        if (!pool->multis[i]) {
             transfer_pool_free(&pool);
             return NULL;
         }
+    }
     return pool;
 }
 
@@ -446,8 +519,9 @@ void transfer_pool_free(struct transfer_pool **handle)
         transfer_free(pool->active);
     while (pool->spares > 0)
         curl_easy_cleanup(pool->spare[--pool->spares]);
+    transfer_reap_former(pool);
     for (size_t i = 0; i < TRANSFER_MULTIS; i++)
-        transfer_close_multi(&pool->multis[i]);
+        transfer_free_multi(pool->multis[i]);
     event_del(&pool->reaper);
     free(pool);
     curl_global_cleanup();

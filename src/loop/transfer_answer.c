@@ -23,10 +23,16 @@ static void transfer_take_status_line(struct transfer *t)
 static void transfer_apply_pause(struct transfer *t)
 {
     struct transfer_pool *pool = t->pool;
+    if (t->lost)
+        return;
     int mask = (t->paused ? CURLPAUSE_RECV : 0) | (t->send_paused ? CURLPAUSE_SEND : 0);
     transfer_enter(pool);
-    curl_easy_pause(t->easy, mask);
+    CURLcode code = curl_easy_pause(t->easy, mask);
     transfer_leave(pool);
+    if (code == CURLE_OK)
+        return;
+    t->multi->broken = t->multi->broken || code == CURLE_OUT_OF_MEMORY;
+    transfer_lose(t); /* bytes that libcurl held may be gone */
 }
 
 /* libcurl sends no more of a body that was refused, but would wait for the end of a pause in it. */

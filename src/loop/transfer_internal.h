@@ -21,10 +21,15 @@ enum {
 
 enum { TRANSFER_HTTP1, TRANSFER_HTTP2, TRANSFER_MULTIS };
 
+/* One of libcurl's pools of connections. One that memory was missing in goes on with what it has, and gets nothing new. */
 struct transfer_multi {
     struct transfer_pool *pool;
+    struct transfer_multi *next; /* of those that get nothing new */
     CURLM *curl;
     struct event timer;
+    size_t transfers;
+    bool http2;
+    bool broken;
 };
 
 struct transfer_socket {
@@ -57,18 +62,22 @@ struct transfer {
     bool send_paused;
     bool dead; /* cancelled within a callback */
     bool finished; /* libcurl is done with it */
+    bool watched;  /* one of its sockets is on the loop */
+    bool lost;     /* memory was missing for what would have made it go on */
     char error[CURL_ERROR_SIZE];
 };
 
 struct transfer_pool {
     struct event_base *base;
-    struct transfer_multi multis[TRANSFER_MULTIS];
+    struct transfer_multi *multis[TRANSFER_MULTIS];
+    struct transfer_multi *former; /* freed when their last transfer has ended */
     struct event reaper;
     struct transfer *active;
     size_t count;
     const char *ca_file; /* NULL: the system's */
     CURL *spare[TRANSFER_SPARE_MAX];
     size_t spares;
+    bool has_lost;  /* one of them is */
     int depth;      /* calls into libcurl that are under way */
     int64_t now_us; /* when the outermost of them began: precise enough for the lines of a head, which come at once */
 };
@@ -78,6 +87,13 @@ struct timeval transfer_timeval(int64_t us);
 void transfer_arm_timer(struct transfer *t);
 bool transfer_is_http2(const struct transfer *t);
 void transfer_take_messages(struct transfer_multi *multi);
+/* It ends with TRANSFER_INTERNAL, in a turn of its own, and before libcurl is called again: what libcurl has of it is not
+ * whole. */
+void transfer_lose(struct transfer *t);
+/* Only outside of libcurl, and of its owner's calls. */
+void transfer_report_lost(struct transfer_pool *pool);
+/* Memory was missing to watch a socket; whose it is, libcurl does not say, but that one has none on the loop. */
+void transfer_lose_unwatched(struct transfer_multi *multi);
 /* Around every call into libcurl: what is cancelled meanwhile is only marked. */
 void transfer_enter(struct transfer_pool *pool);
 void transfer_leave(struct transfer_pool *pool);

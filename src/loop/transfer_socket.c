@@ -8,11 +8,18 @@
 static void transfer_drive(struct transfer_multi *multi, curl_socket_t fd, int action)
 {
     int running;
+    transfer_report_lost(multi->pool);
     transfer_enter(multi->pool);
-    curl_multi_socket_action(multi->curl, fd, action, &running);
+    CURLMcode code = curl_multi_socket_action(multi->curl, fd, action, &running);
     transfer_leave(multi->pool);
-    if (multi->pool->depth == 0)
+    if (code != CURLM_OK) {
+        multi->broken = true;
+        transfer_lose_unwatched(multi);
+    }
+    if (multi->pool->depth == 0) {
+        transfer_report_lost(multi->pool);
         transfer_take_messages(multi);
+    }
 }
 
 static void transfer_on_socket(evutil_socket_t fd, short what, void *arg)
@@ -52,26 +59,42 @@ static void transfer_forget_socket(struct transfer_multi *multi, curl_socket_t f
     curl_multi_assign(multi->curl, fd, NULL);
 }
 
+static struct transfer_socket *transfer_new_socket(struct transfer_multi *multi, curl_socket_t fd)
+{
+    struct transfer_socket *s = calloc(1, sizeof *s);
+    if (!s)
+        return NULL;
+    *s = (struct transfer_socket){.multi = multi, .fd = fd};
+    curl_multi_assign(multi->curl, fd, s);
+    return s;
+}
+
+static bool transfer_watch_socket(struct transfer_socket *s, int what)
+{
+    if (s->what)
+        event_del(&s->event);
+    s->what = (short)((what & CURL_POLL_IN ? EV_READ : 0) | (what & CURL_POLL_OUT ? EV_WRITE : 0));
+    event_assign(&s->event, s->multi->pool->base, s->fd, (short)(s->what | EV_PERSIST), transfer_on_socket, s);
+    return event_add(&s->event, NULL) == 0;
+}
+
+/* libcurl takes -1 for the end of all its transfers, for ever: what cannot be watched is ended here instead. */
 int transfer_want_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
 {
     struct transfer_multi *multi = arg;
     struct transfer_socket *s = socket_arg;
-    (void)easy;
+    struct transfer *t = NULL;
+    bool watched = false;
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&t);
     if (what == CURL_POLL_REMOVE) {
         transfer_forget_socket(multi, fd, s);
-        return 0;
-    }
-    if (!s) {
-        s = calloc(1, sizeof *s);
-        if (!s)
-            return -1;
-        *s = (struct transfer_socket){.multi = multi, .fd = fd};
-        curl_multi_assign(multi->curl, fd, s);
     } else {
-        event_del(&s->event);
+        s = s ? s : transfer_new_socket(multi, fd);
+        watched = s && transfer_watch_socket(s, what);
     }
-    s->what = (short)((what & CURL_POLL_IN ? EV_READ : 0) | (what & CURL_POLL_OUT ? EV_WRITE : 0));
-    event_assign(&s->event, multi->pool->base, fd, (short)(s->what | EV_PERSIST), transfer_on_socket, s);
-    event_add(&s->event, NULL);
+    if (t)
+        t->watched = watched;
+    if (!watched && what != CURL_POLL_REMOVE)
+        transfer_lose_unwatched(multi);
     return 0;
 }
