@@ -9,6 +9,7 @@
 #include "sluice/clock.h"
 #include "sluice/log.h"
 #include "sluice/proxy.h"
+#include "sluice/rewatch.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -203,6 +204,7 @@ static void worker_free(struct worker *w)
     metrics_close(&w->metrics);
     for (size_t i = 0; i < sizeof events / sizeof *events; i++)
         worker_free_event(events[i]);
+    rewatch_stop();
     if (w->base)
         event_base_free(w->base);
     libevent_global_shutdown();
@@ -230,7 +232,7 @@ int worker_run(const struct daemon *d, const sigset_t *blocked)
     worker_hold_signals(&before);
     signal(SIGPIPE, SIG_IGN);
     w.base = worker_new_base();
-    if (w.base)
+    if (w.base && rewatch_start(w.base))
         w.proxy = proxy_new(w.base, d->listen_fd, &d->settings->config, d->settings->keys, d->settings->health,
                             worker_max_at_once());
     bool ok = w.proxy && worker_open_metrics(&w) && worker_add_events(&w);
