@@ -25,14 +25,31 @@ static const char cache_command_usage[] =
     "Shows how many answers are kept, or removes them: in Redis (CACHE__REDIS_URL) and in STATE_DIR.\n"
     "\n"
     "  --env-file FILE      read options from FILE instead of .env\n"
-    "  --key FINGERPRINT    only those of this key, which is named as in the log: of the client's key with\n"
-    "                       CACHE__SCOPE=client, of the OpenAI key with CACHE__SCOPE=upstream\n";
+    "  --key FINGERPRINT    only those of this key: of the client's, that asked first; with "
+    "CACHE__SCOPE=upstream\n"
+    "                       of the OpenAI key. The log and --print-config show the 12 hexadecimal digits\n";
+
+/* It is not repeated what was given: it may be a key. */
+static const char cache_command_no_fingerprint[] =
+    "--key takes a fingerprint, 12 hexadecimal digits as the log and --print-config show them";
 
 struct cache_command {
     const char *env_file, *key, *wrong;
+    const char *mistake; /* said in full, in place of wrong */
     bool clear, stats, help;
     struct cache_owner owner;
+    uint64_t removed;
 };
+
+/* As the log shows it, or with the "sha256:" of --print-config. */
+static bool cache_command_read_key(struct cache_command *c)
+{
+    static const char prefix[] = "sha256:";
+    struct slice text = slice_from_text(c->key);
+    if (strncmp(c->key, prefix, sizeof prefix - 1) == 0)
+        text = slice_skip(text, sizeof prefix - 1);
+    return cache_owner_parse(text, &c->owner);
+}
 
 static void cache_command_parse(struct cache_command *c, int argc, char **argv)
 {
@@ -52,8 +69,8 @@ static void cache_command_parse(struct cache_command *c, int argc, char **argv)
         else
             c->wrong = argv[i];
     }
-    if (c->key && !cache_owner_parse(slice_from_text(c->key), &c->owner))
-        c->wrong = c->key;
+    if (c->key && !cache_command_read_key(c))
+        c->mistake = cache_command_no_fingerprint;
     if (!c->wrong && !c->help && (c->stats == c->clear || (c->key && !c->clear)))
         c->wrong = c->key ? "--key" : c->stats ? "stats clear" : "stats or clear is missing";
 }
@@ -68,8 +85,7 @@ static void cache_command_tell(const struct cache_lmdb *store, enum cache_lmdb_r
                                            : "another process writes all the time");
 }
 
-static bool cache_command_clear_local(const struct cache_command *c, struct cache_lmdb *store,
-                                      struct buf *error)
+static bool cache_command_clear_local(struct cache_command *c, struct cache_lmdb *store, struct buf *error)
 {
     enum cache_lmdb_result result = CACHE_LMDB_OK;
     uint64_t removed = 0;
@@ -85,6 +101,7 @@ static bool cache_command_clear_local(const struct cache_command *c, struct cach
         cache_command_tell(store, result, error);
         return false;
     }
+    c->removed += removed;
     printf("STATE_DIR  %llu entries removed\n", (unsigned long long)removed);
     return true;
 }
@@ -131,7 +148,7 @@ static bool cache_command_is_there(const char *state_dir)
     return n > 0 && (size_t)n < sizeof path && stat(path, &info) == 0;
 }
 
-static bool cache_command_local(const struct cache_command *c, const struct config *config, struct buf *error)
+static bool cache_command_local(struct cache_command *c, const struct config *config, struct buf *error)
 {
     if (!cache_command_is_there(config->state_dir)) {
         puts("STATE_DIR  no store yet");
@@ -182,8 +199,7 @@ static bool cache_command_connect(struct cache_command_redis *r)
 }
 
 /* A server that cannot be reached is told, and no failure: without one the cache works too. */
-static bool cache_command_ask_redis(const struct cache_command *c, struct cache_command_redis *r,
-                                    struct buf *error)
+static bool cache_command_ask_redis(struct cache_command *c, struct cache_command_redis *r, struct buf *error)
 {
     if (!cache_command_connect(r)) {
         printf("Redis      not connected: %s\n", redis_trouble(r->link));
@@ -199,10 +215,11 @@ static bool cache_command_ask_redis(const struct cache_command *c, struct cache_
         buf_printf(error, "Redis: it stopped answering\n");
     else
         printf("Redis      %lld entries%s\n", (long long)r->entries, c->clear ? " removed" : "");
+    c->removed += c->clear && r->entries > 0 ? (uint64_t)r->entries : 0;
     return r->entries >= 0;
 }
 
-static bool cache_command_redis(const struct cache_command *c, const struct config *config, struct buf *error)
+static bool cache_command_redis(struct cache_command *c, const struct config *config, struct buf *error)
 {
     struct cache_command_redis r = {.base = event_base_new()};
     struct redis_url url;
@@ -223,14 +240,45 @@ static bool cache_command_redis(const struct cache_command *c, const struct conf
 
 /* ---- the command ------------------------------------------------------------------------------------- */
 
-static int cache_command_work(const struct cache_command *c, const struct config *config, struct buf *text)
+static bool cache_command_is_key(const struct cache_command *c, const char *secret)
+{
+    struct digest digest;
+    return secret && digest_sha256(slice_from_text(secret), &digest) &&
+           memcmp(digest.bytes, c->owner.bytes, sizeof c->owner.bytes) == 0;
+}
+
+static bool cache_command_is_configured(const struct cache_command *c, const struct config *config)
+{
+    const struct config_list *lists[] = {&config->client_api_keys, &config->openai_api_keys};
+    const struct config_mappings *mappings = &config->api_key_mapping;
+    bool found = false;
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        for (size_t k = 0; k < lists[i]->count; k++)
+            found = found || cache_command_is_key(c, lists[i]->items[k]);
+    for (size_t i = 0; i < mappings->count; i++)
+        found = found || cache_command_is_key(c, mappings->items[i].client_key) ||
+                cache_command_is_key(c, mappings->items[i].api_key);
+    return found;
+}
+
+/* A key that is no longer configured may have entries; one that is neither was mistyped. */
+static bool cache_command_was_meant(const struct cache_command *c, const struct config *config,
+                                    struct buf *error)
+{
+    if (!c->key || c->removed > 0 || cache_command_is_configured(c, config))
+        return true;
+    buf_printf(error, "no entry and no configured key has the fingerprint %s\n", c->key);
+    return false;
+}
+
+static int cache_command_work(struct cache_command *c, const struct config *config, struct buf *text)
 {
     bool redis = cache_command_redis(c, config, text);
     bool local = cache_command_local(c, config, text);
-    return redis && local ? DAEMON_EXIT_OK : DAEMON_EXIT_FAILED;
+    return redis && local && cache_command_was_meant(c, config, text) ? DAEMON_EXIT_OK : DAEMON_EXIT_FAILED;
 }
 
-static int cache_command_with_config(const struct cache_command *c)
+static int cache_command_with_config(struct cache_command *c)
 {
     struct config config = {0};
     struct config_input input = {NULL, (const char *const *)environ, c->env_file};
@@ -255,8 +303,9 @@ int cache_command_main(int argc, char **argv)
 {
     struct cache_command c;
     cache_command_parse(&c, argc, argv);
-    if (c.wrong) {
-        fprintf(stderr, "sluice cache: not understood: %s\n%s", c.wrong, cache_command_usage);
+    if (c.wrong || c.mistake) {
+        fprintf(stderr, "sluice cache: %s%s\n%s",
+                c.mistake ? "" : "not understood: ", c.mistake ? c.mistake : c.wrong, cache_command_usage);
         return DAEMON_EXIT_USAGE;
     }
     if (c.help)

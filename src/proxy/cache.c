@@ -222,6 +222,15 @@ void cache_request(struct exchange *x)
 
 /* ---- storing ------------------------------------------------------------------------------------------------- */
 
+/* Whose it is, for who clears the cache by a key's fingerprint: the OpenAI key's where all who use it share the entry, else
+ * the client's. */
+static void cache_put_owner(const struct exchange *x, struct cache_owner *out)
+{
+    const char *upstream = keys_upstream(x->proxy->keys, x->key->first)->fingerprint;
+    if (x->proxy->config->cache_scope != CONFIG_CACHE_UPSTREAM || !cache_owner_parse(slice_from_text(upstream), out))
+        memcpy(out->bytes, x->key->digest.bytes, sizeof out->bytes);
+}
+
 void cache_put(struct exchange *x, const struct digest *key, struct slice body, struct slice type)
 {
     const struct config *config = x->proxy->config;
@@ -233,7 +242,7 @@ void cache_put(struct exchange *x, const struct digest *key, struct slice body, 
         .content_type = type,
         .body = body,
     };
-    memcpy(entry.owner.bytes, x->key->digest.bytes, sizeof entry.owner.bytes);
+    cache_put_owner(x, &entry.owner);
     cache_store(x->proxy->cache, key, &entry);
 }
 

@@ -82,6 +82,9 @@ static void wrong_lines_are_told(void **state)
         assert_int_equal(run(w, lines[i], output), 2);
         ASSERT_SAYS("usage: sluice cache");
     }
+    assert_int_equal(RUN("clear", "--key", "sk-whole"), 2);
+    ASSERT_SAYS("--key takes a fingerprint, 12 hexadecimal digits");
+    assert_null(strstr(output, "sk-whole"));
     assert_int_equal(RUN("--help"), 0);
     ASSERT_SAYS("--key FINGERPRINT");
     setenv("CACHE__MAX_BYTES", "many", 1);
@@ -124,8 +127,11 @@ static void the_store_is_shown_and_cleared(void **state)
     assert_int_equal(RUN("stats"), 0);
     ASSERT_SAYS("30 entries");
     ASSERT_SAYS("of 4.0 MiB used; 30 stored");
-    assert_int_equal(RUN("clear", "--key", "010203040506"), 0);
+    assert_int_equal(RUN("clear", "--key", "sha256:010203040506"), 0);
     ASSERT_SAYS("10 entries removed");
+    assert_int_equal(RUN("clear", "--key", "010203040506"), 1);
+    ASSERT_SAYS("STATE_DIR  0 entries removed");
+    ASSERT_SAYS("no entry and no configured key has the fingerprint 010203040506");
     assert_int_equal(RUN("clear"), 0);
     ASSERT_SAYS("20 entries removed");
     assert_int_equal(RUN("stats"), 0);
@@ -148,8 +154,9 @@ static void redis_is_shown_and_cleared(void **state)
     }
     assert_int_equal(RUN("stats"), 0);
     ASSERT_SAYS("Redis      5 entries");
-    assert_int_equal(RUN("clear", "--key", "010203040506"), 0);
+    assert_int_equal(RUN("clear", "--key", "010203040506"), 1);
     ASSERT_SAYS("Redis      0 entries removed");
+    ASSERT_SAYS("no entry and no configured key");
     assert_int_equal(RUN("clear"), 0);
     ASSERT_SAYS("Redis      5 entries removed");
 }

@@ -23,7 +23,7 @@
 
 enum { CACHE_RECORD_HEAD_SIZE = 44, CACHE_OWNER_SIZE = 6, CACHE_CONTENT_TYPE_MAX = 256 };
 
-/* Whose entry it is: the first bytes of the scope's digest, which a key's fingerprint shows in hex. */
+/* Whose entry it is: the first bytes of a key's digest, which its fingerprint shows in hex. */
 struct cache_owner {
     uint8_t bytes[CACHE_OWNER_SIZE];
 };
