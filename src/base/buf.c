@@ -98,22 +98,24 @@ bool buf_append_int(struct buf *b, int64_t value)
     return buf_append(b, at, (size_t)(digits + sizeof digits - at));
 }
 
+/* Formats into the room there is, which mostly is enough; where it is not, once more into what was needed. */
 bool buf_printf(struct buf *b, const char *format, ...)
 {
-    va_list args;
+    size_t room = b->size - b->start - b->len;
+    va_list args, again;
     va_start(args, format);
-    int need = vsnprintf(NULL, 0, format, args);
+    va_copy(again, args);
+    int need = vsnprintf(b->mem ? b->mem + b->start + b->len : NULL, room, format, args);
     va_end(args);
-    if (need < 0)
-        return false;
-    char *to = buf_reserve(b, (size_t)need);
-    if (!to)
-        return false;
-    va_start(args, format);
-    vsnprintf(to, (size_t)need + 1, format, args);
-    va_end(args);
-    b->len += (size_t)need;
-    return true;
+    bool ok = need >= 0 && (size_t)need <= buf_room(b);
+    if (ok && (size_t)need >= room) {
+        char *to = buf_reserve(b, (size_t)need);
+        ok = to && vsnprintf(to, (size_t)need + 1, format, again) == need;
+    }
+    va_end(again);
+    if (ok)
+        b->len += (size_t)need;
+    return ok;
 }
 
 void buf_consume(struct buf *b, size_t n)

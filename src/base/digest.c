@@ -28,6 +28,35 @@ bool digest_sha256(struct slice data, struct digest *out)
     return false;
 }
 
+static void digest_stream_fail(struct digest_stream *s)
+{
+    EVP_MD_CTX_free(s->ctx);
+    s->ctx = NULL;
+}
+
+void digest_stream_begin(struct digest_stream *s)
+{
+    const EVP_MD *algorithm = digest_algorithm();
+    s->ctx = algorithm ? EVP_MD_CTX_new() : NULL;
+    if (s->ctx && EVP_DigestInit_ex(s->ctx, algorithm, NULL) != 1)
+        digest_stream_fail(s);
+}
+
+void digest_stream_put(struct digest_stream *s, struct slice piece)
+{
+    if (s->ctx && piece.len > 0 && EVP_DigestUpdate(s->ctx, piece.ptr, piece.len) != 1)
+        digest_stream_fail(s);
+}
+
+bool digest_stream_end(struct digest_stream *s, struct digest *out)
+{
+    bool ok = s->ctx && EVP_DigestFinal_ex(s->ctx, out->bytes, NULL) == 1;
+    if (!ok)
+        memset(out, 0, sizeof *out);
+    digest_stream_fail(s);
+    return ok;
+}
+
 bool digest_equals(const struct digest *a, const struct digest *b)
 {
     return CRYPTO_memcmp(a->bytes, b->bytes, DIGEST_SIZE) == 0;

@@ -117,7 +117,7 @@ static void fcgi_leave_request(struct fcgi_request *r)
  * while the front server still sends makes some of them lose the answer. */
 static void fcgi_finish_request(struct fcgi_request *r)
 {
-    if (!fcgi_is_writable(r)) {
+    if (!fcgi_claim_write(r)) {
         fcgi_await_writable(r);
         return;
     }
@@ -178,24 +178,46 @@ static void fcgi_on_turn(evutil_socket_t fd, short what, void *arg)
 
 /* ---- accepting ---------------------------------------------------------------------------------------------- */
 
-static void fcgi_prepare_socket(int fd)
+static bool fcgi_is_unix(int fd)
+{
+    int domain = 0;
+    socklen_t size = sizeof domain;
+    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_UNIX;
+}
+
+/* Writes that one look for room covers. A unix socket is writable while a quarter of its buffer is used at most
+ * (unix_writable() in Linux); in the rest each write takes its bytes and what the kernel adds. */
+static int fcgi_writes_a_look(int fd)
+{
+    int size = 0;
+    socklen_t len = sizeof size;
+    if (!fcgi_is_unix(fd) || getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, &len) != 0)
+        return 1;
+    int writes = size / 4 * 3 / (FCGI_WIRE_CHUNK + FCGI_WRITE_OVERHEAD);
+    return writes > 1 ? writes : 1;
+}
+
+/* A TCP connection inherits both from the socket that it was accepted from. On a unix socket the second fails, and
+ * the first is of no use: its connections do not wait at all. */
+static void fcgi_prepare_listener(int fd)
 {
     int on = 1;
     struct timeval guard = {FCGI_SEND_GUARD_SECONDS, 0};
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &guard, sizeof guard);
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* fails on a unix socket: right */
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
-static void fcgi_add_connection(struct fcgi_server *s, int fd)
+/* writes_left: that its send buffer surely has room for. */
+static void fcgi_add_connection(struct fcgi_server *s, int fd, int writes_left)
 {
     struct fcgi_request *r = calloc(1, sizeof *r);
     if (!r) {
         close(fd);
         return;
     }
-    fcgi_prepare_socket(fd);
     r->server = s;
     r->fd = fd;
+    r->writes_left = writes_left;
     buf_init(&r->in, FCGI_RECORD_MAX_SIZE + FCGI_SCRATCH_SIZE);
     buf_init(&r->params, FCGI_HEAD_MAX);
     buf_init(&r->out, FCGI_PENDING_MAX);
@@ -222,22 +244,18 @@ static void fcgi_pause_accepting(struct fcgi_server *s, int error)
     event_add(&s->resume_event, &after);
 }
 
+/* One a turn: asking whether there is another costs as much as accepting it, and the loop tells at once. */
 static void fcgi_on_acceptable(evutil_socket_t fd, short what, void *arg)
 {
     struct fcgi_server *s = arg;
     (void)what;
-    for (int i = 0; i < FCGI_ACCEPTS_A_TURN && s->count < s->limits.connections; i++) {
-        int conn = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
-        if (conn < 0 && (errno == EINTR || errno == ECONNABORTED))
-            continue;
-        if (conn < 0) {
-            if (errno != EAGAIN)
-                fcgi_pause_accepting(s, errno);
-            return;
-        }
-        fcgi_add_connection(s, conn);
-    }
-    fcgi_update_accepting(s);
+    int conn = accept4(fd, NULL, NULL, SOCK_CLOEXEC | (s->is_unix ? SOCK_NONBLOCK : 0));
+    if (conn >= 0)
+        fcgi_add_connection(s, conn, s->is_unix ? s->writes_a_look : 0);
+    else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+        fcgi_pause_accepting(s, errno);
+    if (s->count >= s->limits.connections)
+        fcgi_update_accepting(s);
 }
 
 static void fcgi_on_resume(evutil_socket_t fd, short what, void *arg)
@@ -259,6 +277,9 @@ struct fcgi_server *fcgi_server_new(struct event_base *base, int listen_fd, cons
     s->ctx = ctx;
     s->listen_fd = listen_fd;
     s->accepting = true;
+    s->is_unix = fcgi_is_unix(listen_fd);
+    s->writes_a_look = fcgi_writes_a_look(listen_fd);
+    fcgi_prepare_listener(listen_fd);
     if (evutil_make_socket_nonblocking(listen_fd) != 0 || !fcgi_feed_open(&s->feed, FCGI_FEED_CAPACITY)) {
         free(s);
         return NULL;
@@ -281,7 +302,7 @@ void fcgi_server_stop_accepting(struct fcgi_server *s, const struct handover *ha
 
 void fcgi_server_adopt(struct fcgi_server *s, int fd)
 {
-    fcgi_add_connection(s, fd);
+    fcgi_add_connection(s, fd, 0);
 }
 
 size_t fcgi_server_connections(const struct fcgi_server *s)

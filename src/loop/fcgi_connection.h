@@ -14,9 +14,9 @@
 
 enum {
     FCGI_SCRATCH_SIZE = 64 * 1024,
-    FCGI_ACCEPTS_A_TURN = 8,
     FCGI_WRITES_A_TURN = 16, /* 128 KiB: then other connections have their turn */
     FCGI_FEED_CAPACITY = 256 * 1024,
+    FCGI_WRITE_OVERHEAD = 8704, /* what Linux counts for a write beside its bytes: blocks of 16 KiB, and their heads */
     FCGI_SEND_GUARD_SECONDS = 1,
     FCGI_ACCEPT_PAUSE_MS = 100,
     FCGI_KEEP_CONNECTION = 1, /* a flag of BEGIN_REQUEST */
@@ -40,6 +40,7 @@ struct fcgi_request {
     enum fcgi_phase phase;
     uint16_t id;
     uint8_t begin_body[8];
+    int writes_left;     /* that surely do not wait */
     int64_t heard_us;    /* when the last piece of the body came */
     int64_t answered_us; /* since when awaiting */
     struct fcgi_wire wire;
@@ -66,6 +67,8 @@ struct fcgi_server {
     struct fcgi_limits limits;
     void *ctx;
     int listen_fd;
+    bool is_unix;
+    int writes_a_look; /* how many writes do not wait after the descriptor polled writable */
     struct fcgi_feed feed;
     struct fcgi_request *connections;
     size_t count;
@@ -90,7 +93,8 @@ void fcgi_look_at_rest(struct fcgi_request *r);
 
 /* fcgi_write.c */
 void fcgi_on_writable(evutil_socket_t fd, short what, void *arg);
-bool fcgi_is_writable(const struct fcgi_request *r);
+/* Whether a write of FCGI_WIRE_CHUNK bytes and closing records is sure not to wait; it must follow then. */
+bool fcgi_claim_write(struct fcgi_request *r);
 void fcgi_await_writable(struct fcgi_request *r);
 bool fcgi_can_finish(const struct fcgi_request *r);
 bool fcgi_flush(struct fcgi_request *r);

@@ -16,6 +16,7 @@
 /* A record of our own between libfcgi's, which always end at a record's end. */
 static void fcgi_send_record(struct fcgi_request *r, const uint8_t *record, size_t len)
 {
+    r->writes_left = 0;
     if (send(r->fd, record, len, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)len)
         fcgi_end_connection(r, FCGI_PEER_BROKE);
 }

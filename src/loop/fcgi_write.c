@@ -8,10 +8,21 @@
 #include <errno.h>
 #include <poll.h>
 
-bool fcgi_is_writable(const struct fcgi_request *r)
+/* Asks the kernel only where it may have changed its mind: what was written since the last look can only have left. */
+static bool fcgi_may_write(struct fcgi_request *r)
 {
     struct pollfd look = {.fd = r->fd, .events = POLLOUT};
-    return poll(&look, 1, 0) == 1 && (look.revents & POLLOUT);
+    if (r->writes_left == 0 && poll(&look, 1, 0) == 1 && (look.revents & POLLOUT))
+        r->writes_left = r->server->writes_a_look;
+    return r->writes_left > 0;
+}
+
+bool fcgi_claim_write(struct fcgi_request *r)
+{
+    bool may = fcgi_may_write(r);
+    if (may)
+        r->writes_left--;
+    return may;
 }
 
 void fcgi_await_writable(struct fcgi_request *r)
@@ -33,7 +44,7 @@ bool fcgi_flush(struct fcgi_request *r)
     for (int i = 0; r->out.len > 0; i++) {
         if (fcgi_can_finish(r) && r->out.len <= FCGI_WIRE_CHUNK)
             return true;
-        if (i == FCGI_WRITES_A_TURN || !fcgi_is_writable(r)) {
+        if (i == FCGI_WRITES_A_TURN || !fcgi_claim_write(r)) {
             fcgi_await_writable(r);
             return false;
         }

@@ -35,7 +35,7 @@ static const char *const cache_key_frame_ignored[] = {
 
 static bool cache_key_part(struct buf *b, struct slice part)
 {
-    return buf_printf(b, "%zu:", part.len) && buf_append_slice(b, part);
+    return buf_append_int(b, (int64_t)part.len) && buf_append_char(b, ':') && buf_append_slice(b, part);
 }
 
 bool cache_key_place(const struct cache_key_place *p, struct digest *out)

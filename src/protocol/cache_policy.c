@@ -9,18 +9,47 @@ static struct cache_verdict cache_refuse(const char *reason)
     return (struct cache_verdict){CACHE_KIND_NONE, reason};
 }
 
+/* The members of a request that decide. */
+enum cache_field {
+    CACHE_FIELD_TEMPERATURE,
+    CACHE_FIELD_SEED,
+    CACHE_FIELD_STORE,
+    CACHE_FIELD_BACKGROUND,
+    CACHE_FIELD_PREVIOUS,
+    CACHE_FIELD_CONVERSATION,
+    CACHE_FIELD_SEARCH,
+    CACHE_FIELD_MODEL,
+    CACHE_FIELD_TOOLS,
+    CACHE_FIELD_AUDIO,
+    CACHE_FIELD_MODALITIES,
+    CACHE_FIELD_PROMPT,
+    CACHE_FIELDS
+};
+
+static const char *const cache_field_names[CACHE_FIELDS] = {
+    [CACHE_FIELD_TEMPERATURE] = "temperature",
+    [CACHE_FIELD_SEED] = "seed",
+    [CACHE_FIELD_STORE] = "store",
+    [CACHE_FIELD_BACKGROUND] = "background",
+    [CACHE_FIELD_PREVIOUS] = "previous_response_id",
+    [CACHE_FIELD_CONVERSATION] = "conversation",
+    [CACHE_FIELD_SEARCH] = "web_search_options",
+    [CACHE_FIELD_MODEL] = "model",
+    [CACHE_FIELD_TOOLS] = "tools",
+    [CACHE_FIELD_AUDIO] = "audio",
+    [CACHE_FIELD_MODALITIES] = "modalities",
+    [CACHE_FIELD_PROMPT] = "prompt",
+};
+
 /* null counts as absent: that is how the API takes it. */
-static bool cache_has(struct json_value body, const char *name)
+static bool cache_is_given(struct json_value value)
 {
-    struct json_value value;
-    return json_value_find(body, name, &value) && value.kind != JSON_KIND_NULL;
+    return value.kind != JSON_KIND_ERROR && value.kind != JSON_KIND_NULL;
 }
 
-static bool cache_is_true(struct json_value body, const char *name)
+static bool cache_is_true(struct json_value value)
 {
-    struct json_value value;
-    return json_value_find(body, name, &value) && value.kind != JSON_KIND_FALSE &&
-           value.kind != JSON_KIND_NULL;
+    return cache_is_given(value) && value.kind != JSON_KIND_FALSE;
 }
 
 /* A tool that the client runs itself. */
@@ -31,90 +60,75 @@ static bool cache_tool_is_local(struct json_value tool)
            (json_value_is_text(type, "function") || json_value_is_text(type, "custom"));
 }
 
-static bool cache_tools_are_local(struct json_value body)
+static bool cache_output_is_text(struct json_value modality)
 {
-    struct json_value tools, tool;
-    struct json_items items;
-    if (!json_value_find(body, "tools", &tools) || tools.kind == JSON_KIND_NULL)
-        return true;
-    if (tools.kind != JSON_KIND_ARRAY || !json_items_begin(&items, tools))
-        return false;
-    while (json_items_next(&items, NULL, &tool))
-        if (!cache_tool_is_local(tool))
-            return false;
-    return true;
+    return json_value_is_text(modality, "text");
 }
 
-/* modalities is null or ["text"]. */
-static bool cache_output_is_text(struct json_value body)
+/* Whether the value is absent, or an array whose elements all pass. */
+static bool cache_all(struct json_value array, bool (*passes)(struct json_value))
 {
-    struct json_value modalities, one;
+    struct json_value one;
     struct json_items items;
-    if (cache_has(body, "audio"))
-        return false;
-    if (!json_value_find(body, "modalities", &modalities) || modalities.kind == JSON_KIND_NULL)
+    if (!cache_is_given(array))
         return true;
-    if (modalities.kind != JSON_KIND_ARRAY || !json_items_begin(&items, modalities))
+    if (array.kind != JSON_KIND_ARRAY || !json_items_begin(&items, array))
         return false;
     while (json_items_next(&items, NULL, &one))
-        if (!json_value_is_text(one, "text"))
+        if (!passes(one))
             return false;
     return true;
 }
 
 /* Models that search the web without being asked to. */
-static bool cache_model_searches(struct json_value body)
+static bool cache_model_searches(struct json_value model)
 {
     static const char search[] = "-search";
-    struct json_value model;
-    json_value_find(body, "model", &model);
     struct slice name = json_value_inner(model);
     return name.len > 0 && memmem(name.ptr, name.len, search, sizeof search - 1);
 }
 
-static const char *cache_side_effect(struct json_value body)
+static const char *cache_side_effect(const struct json_value *field)
 {
-    if (cache_is_true(body, "store"))
+    if (cache_is_true(field[CACHE_FIELD_STORE]))
         return "store";
-    if (cache_is_true(body, "background"))
+    if (cache_is_true(field[CACHE_FIELD_BACKGROUND]))
         return "background";
-    if (cache_has(body, "previous_response_id") || cache_has(body, "conversation"))
+    if (cache_is_given(field[CACHE_FIELD_PREVIOUS]) || cache_is_given(field[CACHE_FIELD_CONVERSATION]))
         return "conversation";
-    if (cache_has(body, "web_search_options") || cache_model_searches(body))
+    if (cache_is_given(field[CACHE_FIELD_SEARCH]) || cache_model_searches(field[CACHE_FIELD_MODEL]))
         return "web_search";
-    if (!cache_tools_are_local(body))
+    if (!cache_all(field[CACHE_FIELD_TOOLS], cache_tool_is_local))
         return "hosted_tool";
-    return cache_output_is_text(body) ? NULL : "audio_output";
+    if (cache_is_given(field[CACHE_FIELD_AUDIO]) || !cache_all(field[CACHE_FIELD_MODALITIES], cache_output_is_text))
+        return "audio_output";
+    return NULL;
 }
 
-static const char *cache_not_repeatable(struct json_value body)
+static const char *cache_not_repeatable(const struct json_value *field)
 {
-    struct json_value temperature;
-    json_value_find(body, "temperature", &temperature);
-    if (!json_value_is_zero(temperature))
+    if (!json_value_is_zero(field[CACHE_FIELD_TEMPERATURE]))
         return "temperature";
-    return cache_has(body, "seed") ? NULL : "seed";
+    return cache_is_given(field[CACHE_FIELD_SEED]) ? NULL : "seed";
 }
 
-static bool cache_prompt_is_template(const struct endpoint *endpoint, struct json_value body)
+static bool cache_prompt_is_template(const struct endpoint *endpoint, struct json_value prompt)
 {
-    struct json_value prompt;
-    return endpoint->fields == ENDPOINT_FIELDS_CHAT
-               ? cache_has(body, "prompt")
-               : json_value_find(body, "prompt", &prompt) && prompt.kind == JSON_KIND_OBJECT;
+    return endpoint->fields == ENDPOINT_FIELDS_CHAT ? cache_is_given(prompt) : prompt.kind == JSON_KIND_OBJECT;
 }
 
 static struct cache_verdict cache_judge_body(const struct endpoint *endpoint, struct slice text)
 {
-    struct json_value body;
+    struct json_value body, field[CACHE_FIELDS];
     const char *reason;
     if (!json_value_read(text, &body) || body.kind != JSON_KIND_OBJECT)
         return cache_refuse("not_json");
     if (endpoint->fields == ENDPOINT_FIELDS_EMBEDDINGS)
         return (struct cache_verdict){CACHE_KIND_EMBEDDINGS, NULL};
-    if ((reason = cache_not_repeatable(body)) || (reason = cache_side_effect(body)))
+    json_value_find_all(body, cache_field_names, CACHE_FIELDS, field);
+    if ((reason = cache_not_repeatable(field)) || (reason = cache_side_effect(field)))
         return cache_refuse(reason);
-    if (cache_prompt_is_template(endpoint, body))
+    if (cache_prompt_is_template(endpoint, field[CACHE_FIELD_PROMPT]))
         return cache_refuse("prompt_template");
     return (struct cache_verdict){CACHE_KIND_COMPLETION, NULL};
 }
@@ -133,6 +147,12 @@ struct cache_verdict cache_policy_request(const struct endpoint *endpoint, struc
 }
 
 /* ---- answers ----------------------------------------------------------------------------------------- */
+
+static bool cache_has(struct json_value body, const char *name)
+{
+    struct json_value value;
+    return json_value_find(body, name, &value) && cache_is_given(value);
+}
 
 static bool cache_finish_is_normal(struct json_value choice)
 {

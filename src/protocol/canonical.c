@@ -10,9 +10,9 @@
  */
 #include "sluice/canonical.h"
 
+#include "sluice/digest.h"
 #include "sluice/json_scan.h"
 
-#include <openssl/evp.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,7 +39,7 @@ struct canonical_object {
 /* Where the form goes: into a buffer or into a digest, by blocks. */
 struct canonical_sink {
     struct buf *buf;
-    EVP_MD_CTX *digest;
+    struct digest_stream *digest;
     size_t used;
     bool failed;
     char block[CANONICAL_BLOCK_SIZE];
@@ -61,9 +61,10 @@ struct canonical {
 
 static void canonical_flush(struct canonical_sink *s)
 {
-    bool ok = s->digest ? EVP_DigestUpdate(s->digest, s->block, s->used) == 1
-                        : buf_append(s->buf, s->block, s->used);
-    s->failed |= !ok;
+    if (s->digest)
+        digest_stream_put(s->digest, slice_make(s->block, s->used));
+    else if (!buf_append(s->buf, s->block, s->used))
+        s->failed = true;
     s->used = 0;
 }
 
@@ -445,15 +446,17 @@ enum canonical_result canonical_write(struct slice json, const char *const *igno
 enum canonical_result canonical_digest(struct slice prefix, struct slice json, const char *const *ignored,
                                        struct digest *out)
 {
-    struct canonical_sink sink = {.digest = EVP_MD_CTX_new()};
-    enum canonical_result result = CANONICAL_FAILED;
-    memset(out, 0, sizeof *out);
-    if (sink.digest && EVP_DigestInit_ex(sink.digest, EVP_sha256(), NULL) == 1) {
-        canonical_put(&sink, prefix.ptr, prefix.len);
-        result = canonical_run(json, ignored, &sink);
-        if (result == CANONICAL_OK && EVP_DigestFinal_ex(sink.digest, out->bytes, NULL) != 1)
-            result = CANONICAL_FAILED;
-    }
-    EVP_MD_CTX_free(sink.digest);
-    return result;
+    struct digest_stream digest;
+    struct canonical_sink sink; /* its block is not cleared: that would cost more than a short text */
+    sink.buf = NULL;
+    sink.digest = &digest;
+    sink.used = 0;
+    sink.failed = false;
+    digest_stream_begin(&digest);
+    canonical_put(&sink, prefix.ptr, prefix.len);
+    enum canonical_result result = canonical_run(json, ignored, &sink);
+    bool ok = digest_stream_end(&digest, out);
+    if (result != CANONICAL_OK)
+        memset(out, 0, sizeof *out);
+    return result == CANONICAL_OK && !ok ? CANONICAL_FAILED : result;
 }

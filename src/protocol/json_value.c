@@ -73,6 +73,24 @@ bool json_value_find(struct json_value object, const char *name, struct json_val
     return out->kind != JSON_KIND_ERROR;
 }
 
+bool json_value_find_all(struct json_value object, const char *const *names, size_t count, struct json_value *out)
+{
+    struct json_items items;
+    struct json_value value;
+    struct slice found;
+    for (size_t i = 0; i < count; i++)
+        out[i] = (struct json_value){JSON_KIND_ERROR, {NULL, 0}};
+    if (object.kind != JSON_KIND_OBJECT || !json_items_begin(&items, object))
+        return false;
+    while (json_items_next(&items, &found, &value))
+        for (size_t i = 0; i < count; i++)
+            if (json_scan_text_is(found, names[i])) {
+                out[i] = value;
+                break;
+            }
+    return !items.failed;
+}
+
 bool json_value_find_path(struct json_value object, const char *const *names, struct json_value *out)
 {
     *out = object;

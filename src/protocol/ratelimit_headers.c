@@ -1,50 +1,76 @@
 /* Rate limits in headers. */
 #include "sluice/ratelimit_headers.h"
 
-#include <stdio.h>
+#include <string.h>
 
 enum { RATELIMIT_US_PER_MS = 1000, RATELIMIT_MS_PER_S = 1000, RATELIMIT_MS_PER_M = 60000, RATELIMIT_MS_PER_H = 3600000 };
 
-/* 1.5, 16.107, 2: milliseconds as seconds. */
-static int ratelimit_format_seconds(int64_t ms, char *out, size_t size)
+/* Decimal digits, without a NUL; gives where they end. */
+static char *ratelimit_put_digits(char *out, int64_t value)
 {
-    int n = snprintf(out, size, "%lld.%03d", (long long)(ms / RATELIMIT_MS_PER_S), (int)(ms % RATELIMIT_MS_PER_S));
-    while (n > 0 && out[n - 1] == '0')
-        n--;
-    if (n > 0 && out[n - 1] == '.')
-        n--;
-    return n + snprintf(out + n, size - (size_t)n, "s");
+    char digits[24], *at = digits + sizeof digits;
+    do {
+        *--at = (char)('0' + value % 10);
+        value /= 10;
+    } while (value > 0);
+    size_t len = (size_t)(digits + sizeof digits - at);
+    memcpy(out, at, len);
+    return out + len;
+}
+
+/* 1.5, 16.107, 2: milliseconds as seconds. */
+static char *ratelimit_put_seconds(char *out, int64_t ms)
+{
+    int rest = (int)(ms % RATELIMIT_MS_PER_S);
+    out = ratelimit_put_digits(out, ms / RATELIMIT_MS_PER_S);
+    if (rest > 0)
+        *out++ = '.';
+    for (int unit = 100; rest > 0; unit /= 10) {
+        *out++ = (char)('0' + rest / unit);
+        rest %= unit;
+    }
+    return out;
+}
+
+static char *ratelimit_put_unit(char *out, int64_t value, const char *unit)
+{
+    return stpcpy(ratelimit_put_digits(out, value), unit);
 }
 
 void ratelimit_format_duration(int64_t us, char out[RATELIMIT_DURATION_SIZE])
 {
     int64_t ms = us <= 0 ? 0 : us / RATELIMIT_US_PER_MS + (us % RATELIMIT_US_PER_MS > 0);
-    int n = 0;
-    if (ms == 0) {
-        snprintf(out, RATELIMIT_DURATION_SIZE, "0s");
-        return;
-    }
-    if (ms < RATELIMIT_MS_PER_S) {
-        snprintf(out, RATELIMIT_DURATION_SIZE, "%dms", (int)ms);
+    if (ms > 0 && ms < RATELIMIT_MS_PER_S) {
+        ratelimit_put_unit(out, ms, "ms");
         return;
     }
     if (ms >= RATELIMIT_MS_PER_H)
-        n = snprintf(out, RATELIMIT_DURATION_SIZE, "%lldh", (long long)(ms / RATELIMIT_MS_PER_H));
+        out = ratelimit_put_unit(out, ms / RATELIMIT_MS_PER_H, "h");
     if (ms >= RATELIMIT_MS_PER_M)
-        n += snprintf(out + n, RATELIMIT_DURATION_SIZE - (size_t)n, "%dm",
-                      (int)(ms % RATELIMIT_MS_PER_H / RATELIMIT_MS_PER_M));
-    ratelimit_format_seconds(ms % RATELIMIT_MS_PER_M, out + n, RATELIMIT_DURATION_SIZE - (size_t)n);
+        out = ratelimit_put_unit(out, ms % RATELIMIT_MS_PER_H / RATELIMIT_MS_PER_M, "m");
+    stpcpy(ratelimit_put_seconds(out, ms % RATELIMIT_MS_PER_M), "s");
+}
+
+static bool ratelimit_put_name(struct buf *head, const char *name, const char *kind)
+{
+    return buf_append_text(head, name) && buf_append_text(head, kind) && buf_append(head, ": ", 2);
+}
+
+static bool ratelimit_put_number(struct buf *head, const char *name, const char *kind, int64_t value)
+{
+    return ratelimit_put_name(head, name, kind) && buf_append_int(head, value) && buf_append(head, "\r\n", 2);
 }
 
 bool ratelimit_put_headers(struct buf *head, const char *kind, const struct ratelimit_bucket *bucket)
 {
-    char reset[RATELIMIT_DURATION_SIZE];
     if (bucket->limit <= 0)
         return true;
+    char reset[RATELIMIT_DURATION_SIZE];
     ratelimit_format_duration(bucket->reset_us, reset);
-    return buf_printf(head,
-                      "x-ratelimit-limit-%s: %lld\r\nx-ratelimit-remaining-%s: %lld\r\nx-ratelimit-reset-%s: %s\r\n",
-                      kind, (long long)bucket->limit, kind, (long long)bucket->remaining, kind, reset);
+    return ratelimit_put_number(head, "x-ratelimit-limit-", kind, bucket->limit) &&
+           ratelimit_put_number(head, "x-ratelimit-remaining-", kind, bucket->remaining) &&
+           ratelimit_put_name(head, "x-ratelimit-reset-", kind) &&
+           buf_append_text(head, reset) && buf_append(head, "\r\n", 2);
 }
 
 bool ratelimit_is_header(struct slice name)

@@ -68,16 +68,7 @@ static bool usage_detail(struct json_value details, const char *name, int64_t *o
 /* object is at the front of the text, whatever follows it. False: it is none. */
 static bool usage_take_members(struct slice object, struct json_value members[USAGE_MEMBERS])
 {
-    struct json_items items;
-    struct json_value value;
-    struct slice name;
-    memset(members, 0, USAGE_MEMBERS * sizeof *members);
-    json_items_begin(&items, (struct json_value){JSON_KIND_OBJECT, object});
-    while (json_items_next(&items, &name, &value))
-        for (size_t i = 0; i < USAGE_MEMBERS; i++)
-            if (json_scan_text_is(name, usage_names[i]))
-                members[i] = value;
-    return !items.failed;
+    return json_value_find_all((struct json_value){JSON_KIND_OBJECT, object}, usage_names, USAGE_MEMBERS, members);
 }
 
 static bool usage_read(struct slice object, struct usage *out)

@@ -16,6 +16,16 @@ struct digest {
 /* False only where libcrypto fails (out of memory); out is then zeroed. */
 __attribute__((warn_unused_result)) bool digest_sha256(struct slice data, struct digest *out);
 
+/* A digest of bytes that come in pieces: begin, put any number of times, end. begin and put note a failure of libcrypto
+ * for end, which gives false then, releases everything, and must be called once after each begin. */
+struct digest_stream {
+    struct evp_md_ctx_st *ctx; /* NULL after a failure */
+};
+
+void digest_stream_begin(struct digest_stream *s);
+void digest_stream_put(struct digest_stream *s, struct slice piece);
+__attribute__((warn_unused_result)) bool digest_stream_end(struct digest_stream *s, struct digest *out);
+
 /* In time that does not depend on where they differ. */
 bool digest_equals(const struct digest *a, const struct digest *b);
 

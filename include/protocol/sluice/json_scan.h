@@ -84,6 +84,9 @@ bool json_items_next(struct json_items *items, struct slice *name, struct json_v
  * there is none or the value is no object. */
 bool json_value_find(struct json_value object, const char *name, struct json_value *out);
 
+/* Several members in one reading of the object: out[i] as above for names[i]. False where it is no sound object. */
+bool json_value_find_all(struct json_value object, const char *const *names, size_t count, struct json_value *out);
+
 /* The same through several objects: names in order, NULL at the end. */
 bool json_value_find_path(struct json_value object, const char *const *names, struct json_value *out);
 
