@@ -72,58 +72,13 @@ bool stream_usage_ask(struct slice body, struct buf *out)
     return stream_usage_insert(out, body, options.raw, "\"include_usage\":true", "\"include_usage\":true,");
 }
 
-static const char *stream_usage_search(struct slice text, const char *part)
-{
-    return text.len ? memmem(text.ptr, text.len, part, strlen(part)) : NULL;
-}
-
 bool stream_usage_is_extra(struct slice data)
 {
     struct json_value object, choices, usage;
-    if (!stream_usage_search(data, "\"usage\"") || !json_value_read(data, &object))
+    if (!json_value_read(data, &object))
         return false;
     if (!json_value_find(object, "choices", &choices) || choices.kind != JSON_KIND_ARRAY)
         return false;
     struct slice inside = slice_trim(slice_take(slice_skip(choices.raw, 1), choices.raw.len - 2));
     return inside.len == 0 && json_value_find(object, "usage", &usage) && usage.kind == JSON_KIND_OBJECT;
-}
-
-struct slice stream_usage_null(struct slice raw)
-{
-    static const char *const forms[] = {",\"usage\":null", ", \"usage\": null"};
-    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
-        const char *at = stream_usage_search(raw, forms[i]);
-        if (at)
-            return slice_make(at, strlen(forms[i]));
-    }
-    return (struct slice){NULL, 0};
-}
-
-/* Length of the JSON string whose first byte this is, up to its closing quote. */
-static size_t stream_usage_string_length(struct slice s)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        if (s.ptr[i] == '\\')
-            i++;
-        else if (s.ptr[i] == '"')
-            return i;
-    }
-    return s.len;
-}
-
-/* The names under which the endpoints deliver text. */
-size_t stream_usage_delta_tokens(struct slice data)
-{
-    static const char *const names[] = {"\"content\":\"", "\"arguments\":\"", "\"refusal\":\"", "\"text\":\"",
-                                        "\"delta\":\"", "\"reasoning_content\":\""};
-    size_t bytes = 0;
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        struct slice rest = data;
-        const char *at;
-        while ((at = stream_usage_search(rest, names[i]))) {
-            rest = stream_usage_tail(rest, at + strlen(names[i]));
-            bytes += stream_usage_string_length(rest);
-        }
-    }
-    return (bytes + 3) / 4;
 }

@@ -126,8 +126,10 @@ void cache_give_event(struct exchange *x, const struct sse_event *event)
 {
     x->cache_result = EXCHANGE_CACHE_COALESCED;
     event_del(&x->caching->timer); /* what has begun is not waited for any longer */
+    struct stream_event said;
+    stream_event_read(event->data, &said);
     if (cache_begin_stream(x, -1))
-        relay_give_event(x, event, !x->fields.include_usage);
+        relay_give_event(x, event, x->fields.include_usage ? NULL : &said);
 }
 
 /* ---- looking up ---------------------------------------------------------------------------------------------- */

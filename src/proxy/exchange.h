@@ -27,6 +27,7 @@
 #include "sluice/request_fields.h"
 #include "sluice/retry.h"
 #include "sluice/sse.h"
+#include "sluice/stream_event.h"
 #include "sluice/transfer.h"
 #include "sluice/usage.h"
 
@@ -265,8 +266,9 @@ void relay_head(struct exchange *x, int status, int64_t length);
 bool relay_body(struct exchange *x, struct slice bytes); /* false: the upstream shall pause */
 void relay_end(struct exchange *x, enum transfer_result result, const char *detail);
 
-/* An event as the client shall see it; hide_usage: without the usage that it did not ask for. False: the answer ended. */
-bool relay_give_event(struct exchange *x, const struct sse_event *event, bool hide_usage);
+/* An event as the client shall see it. hide_usage: what the event says where its usage was not asked for and is to be
+ * hidden, or NULL. False: the answer ended. */
+bool relay_give_event(struct exchange *x, const struct sse_event *event, const struct stream_event *hide_usage);
 
 /* keepalive.c: comment lines for a stream that is silent. */
 void keepalive_start(struct exchange *x);

@@ -56,15 +56,9 @@ void relay_head(struct exchange *x, int status, int64_t length)
 
 /* ---- an event stream ---------------------------------------------------------------------------------------- */
 
-static bool relay_contains(struct slice haystack, const char *needle)
+static bool relay_is_last_choice_event(struct slice data, const struct stream_event *said)
 {
-    return haystack.len > 0 && memmem(haystack.ptr, haystack.len, needle, strlen(needle));
-}
-
-static bool relay_is_last_choice_event(struct slice data)
-{
-    return slice_equals_text(data, "[DONE]") || relay_contains(data, "\"finish_reason\":\"") ||
-           relay_contains(data, "\"finish_reason\": \"") || slice_starts_with(data, SLICE_LITERAL("{\"error\""));
+    return said->finishes || slice_equals_text(data, "[DONE]") || slice_starts_with(data, SLICE_LITERAL("{\"error\""));
 }
 
 static bool relay_is_last_response_event(struct slice type)
@@ -74,11 +68,12 @@ static bool relay_is_last_response_event(struct slice type)
 }
 
 /* Whether this event may be a stream's last one. A stream of an unknown kind ends when the upstream ends it. */
-static bool relay_is_last_event(const struct exchange *x, const struct sse_event *event)
+static bool relay_is_last_event(const struct exchange *x, const struct sse_event *event,
+                                const struct stream_event *said)
 {
     switch (x->endpoint->stream) {
     case ENDPOINT_STREAM_CHOICES:
-        return relay_is_last_choice_event(event->data);
+        return relay_is_last_choice_event(event->data, said);
     case ENDPOINT_STREAM_RESPONSES:
         return relay_is_last_response_event(event->type);
     case ENDPOINT_STREAM_OTHER:
@@ -93,14 +88,20 @@ static bool relay_is_very_last_event(const struct exchange *x, const struct sse_
            (x->endpoint->stream == ENDPOINT_STREAM_RESPONSES && relay_is_last_response_event(event->type));
 }
 
-static void relay_look_at_event(struct exchange *x, const struct sse_event *event)
+static void relay_look_at_event(struct exchange *x, const struct sse_event *event, const struct stream_event *said)
 {
     x->stream_is_whole = x->stream_is_whole || relay_is_very_last_event(x, event);
     if (!x->stream_ended)
-        x->stream_ended = relay_is_last_event(x, event);
-    if (relay_contains(event->data, "\"usage\""))
+        x->stream_ended = relay_is_last_event(x, event, said);
+    if (said->has_usage)
         usage_find(event->data, &x->usage);
-    x->delivered_tokens += stream_usage_delta_tokens(event->data);
+    x->delivered_tokens += said->delta_tokens;
+}
+
+/* Whether the part is of these bytes: an event whose data stands in several lines was put together elsewhere. */
+static bool relay_is_part(struct slice raw, struct slice part)
+{
+    return part.len > 0 && part.ptr >= raw.ptr && part.ptr + part.len <= raw.ptr + raw.len;
 }
 
 /* The raw event without its "usage":null. */
@@ -110,16 +111,17 @@ static bool relay_give_without(struct exchange *x, struct slice raw, struct slic
     return answer_body(x, head) && answer_body(x, slice_skip(raw, head.len + part.len));
 }
 
-bool relay_give_event(struct exchange *x, const struct sse_event *event, bool hide_usage)
+bool relay_give_event(struct exchange *x, const struct sse_event *event, const struct stream_event *hide_usage)
 {
-    if (hide_usage && event->has_data && stream_usage_is_extra(event->data))
+    if (hide_usage && hide_usage->has_usage && stream_usage_is_extra(event->data))
         return true;
     x->events += event->has_data;
     x->sent_us = clock_monotonic_us();
     if (event->has_data)
         record_event(x, x->sent_us);
-    struct slice null_usage = hide_usage ? stream_usage_null(event->raw) : (struct slice){NULL, 0};
-    return null_usage.len > 0 ? relay_give_without(x, event->raw, null_usage) : answer_body(x, event->raw);
+    if (hide_usage && relay_is_part(event->raw, hide_usage->null_usage))
+        return relay_give_without(x, event->raw, hide_usage->null_usage);
+    return answer_body(x, event->raw);
 }
 
 static bool relay_on_event(void *ctx, const struct sse_event *event)
@@ -127,10 +129,12 @@ static bool relay_on_event(void *ctx, const struct sse_event *event)
     struct exchange *x = ctx;
     if (x->status == 0 && !answer_head(x, x->upstream_status, -1))
         return false;
+    struct stream_event said;
+    stream_event_read(event->data, &said);
     if (event->has_data)
-        relay_look_at_event(x, event);
+        relay_look_at_event(x, event, &said);
     cache_take_event(x, event);
-    return relay_give_event(x, event, x->usage_asked);
+    return relay_give_event(x, event, x->usage_asked ? &said : NULL);
 }
 
 static bool relay_stream_piece(struct exchange *x, struct slice bytes)

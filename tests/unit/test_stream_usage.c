@@ -47,42 +47,11 @@ static void the_extra_chunk_is_known(void **state)
     assert_false(stream_usage_is_extra((struct slice){NULL, 0}));
 }
 
-static void null_usage_is_found(void **state)
-{
-    (void)state;
-    assert_int_equal(stream_usage_null(SLICE_LITERAL("{\"a\":1,\"usage\":null}")).len, 13);
-    assert_int_equal(stream_usage_null(SLICE_LITERAL("{\"a\": 1, \"usage\": null}")).len, 15);
-    assert_int_equal(stream_usage_null(SLICE_LITERAL("{\"a\":\",\\\"usage\\\":null\"}")).len, 0);
-    assert_int_equal(stream_usage_null(SLICE_LITERAL("{\"usage\":{}}")).len, 0);
-}
-
-static void deltas_are_counted(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *data;
-        size_t tokens;
-    } cases[] = {
-        {"{\"choices\":[{\"delta\":{\"content\":\" fox\"}}]}", 1},
-        {"{\"choices\":[{\"delta\":{\"content\":\"\"}}]}", 0},
-        {"{\"choices\":[{\"delta\":{\"content\":\"12345678\"}},{\"delta\":{\"content\":\"1234\"}}]}", 3},
-        {"{\"choices\":[{\"delta\":{\"content\":\"a\\\"b\"}}]}", 1},
-        {"{\"choices\":[{\"delta\":{\"tool_calls\":[{\"function\":{\"arguments\":\"{\\\"x\\\":1}\"}}]}}]}", 3},
-        {"{\"type\":\"response.output_text.delta\",\"delta\":\"four\"}", 1},
-        {"[DONE]", 0},
-    };
-    for (size_t i = 0; i < TEST_COUNT(cases); i++)
-        if (stream_usage_delta_tokens(slice_from_text(cases[i].data)) != cases[i].tokens)
-            fail_msg("%s: %zu", cases[i].data, stream_usage_delta_tokens(slice_from_text(cases[i].data)));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(requests_are_asked),
         cmocka_unit_test(the_extra_chunk_is_known),
-        cmocka_unit_test(null_usage_is_found),
-        cmocka_unit_test(deltas_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

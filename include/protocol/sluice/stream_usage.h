@@ -14,11 +14,4 @@ bool stream_usage_ask(struct slice body, struct buf *out);
 /* Whether an event's data is the extra chunk: no choices, and a usage object. */
 bool stream_usage_is_extra(struct slice data);
 
-/* The "usage":null that other chunks have beside an extra one, with its comma; empty where there is none. */
-struct slice stream_usage_null(struct slice raw);
-
-/* About how many tokens an event delivers: one for each four bytes of text in its deltas, at least one where there is
- * text. */
-size_t stream_usage_delta_tokens(struct slice data);
-
 #endif
