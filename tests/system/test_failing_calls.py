@@ -1,0 +1,129 @@
+"""Each call on a request's path fails in turn, for memory and of the system: the answer is right or an error in OpenAI's form,
+the worker lives, the next request works, and nothing is kept.
+
+A run of the tests takes every seventh call; SLUICE_FAULTS_EVERY=1 takes each.
+"""
+
+import shutil
+
+import httpx
+import pytest
+
+from harness import keys
+from harness.fastcgi import Answer
+from harness.faults import Faults
+from harness.process import free_port, short_directory
+from harness.redis import AVAILABLE, Redis
+from harness.sim import Simulator
+from harness.sluice import SANITIZED, Sluice
+from harness.sweep import BATCH, CHAT, COALESCED, HIT, MISS, MISSED_STREAM, STREAM, UPLOAD, Sweep
+
+if SANITIZED:
+    pytest.skip("the sanitizer has a malloc of its own", allow_module_level=True)
+
+LIMITED = {"RATE_LIMIT__REQUESTS_PER_MINUTE": 10**8, "RATE_LIMIT__TOKENS_PER_MINUTE": 10**9,
+           "RATE_LIMIT__CONCURRENT_REQUESTS": 100}
+IDLE_CONNECTIONS = 256
+"""How many a worker keeps to the upstream (TRANSFER_IDLE_CONNECTIONS), each with its memory. An upload makes a new one."""
+
+
+@pytest.fixture
+def make_sweep():
+    """A Sluice with the interposer, spoken to directly."""
+    directory = short_directory()
+    sim, made = Simulator(directory), []
+
+    def make(**settings):
+        faults = Faults(directory)
+        values = {"OPENAI_BASE_URL": sim.base_url, "OPENAI_API_KEY": keys.UPSTREAM, "CLIENT_API_KEYS": keys.CLIENT,
+                  "UPSTREAM__RETRY_BASE_SECONDS": "0.001", "LOG_LEVEL": "info", **settings, **faults.environment}
+        sluice = Sluice(directory, **values)
+        made.append((sluice, faults))
+        return Sweep(sluice, faults)
+
+    yield make
+    for sluice, faults in made:
+        sluice.stop()
+        faults.close()
+    sim.stop()
+    shutil.rmtree(directory)
+
+
+def sweep_all(sweep, *asks):
+    for ask in asks:
+        sweep.run(ask)
+    assert not sweep.findings, "\n".join(sweep.findings)
+
+
+def keeps_nothing(sweep, *asks):
+    """A second time brings no more memory and no more descriptors than the first did."""
+    sweep.settle(asks)
+    sweep_all(sweep, *asks)
+    before, failed = sweep.settle(asks), sweep.failed
+    sweep_all(sweep, *asks)
+    after = sweep.settle(asks)
+    assert sweep.failed - failed > 20, "too few calls failed to tell"
+    slack = 12 + (sweep.failed - failed) // 50
+    assert after[0] - before[0] <= slack, f"{before} before, {after} after {sweep.failed - failed} calls that failed"
+    assert after[2] <= before[2] + 3
+    assert sweep.answers["right"] and sweep.answers["500"], sweep.answers
+
+
+def test_requests(make_sweep):
+    keeps_nothing(make_sweep(), CHAT, STREAM)
+
+
+def test_uploads(make_sweep):
+    sweep = make_sweep()
+    sweep.settle([UPLOAD] * (IDLE_CONNECTIONS // 3 + 10))
+    keeps_nothing(sweep, UPLOAD)
+
+
+def test_a_cache_in_the_state_directory(make_sweep):
+    sweep = make_sweep(CACHE__ENABLED="true", CACHE__REDIS_URL=f"redis://127.0.0.1:{free_port()}", **LIMITED)
+    keeps_nothing(sweep, MISS, HIT, MISSED_STREAM, BATCH, COALESCED)
+
+
+@pytest.mark.skipif(not AVAILABLE, reason="no redis-server")
+def test_a_cache_and_limits_in_redis(make_sweep, tmp_path):
+    redis = Redis(tmp_path)
+    try:
+        sweep = make_sweep(CACHE__ENABLED="true", CACHE__REDIS_URL=redis.url, RATE_LIMIT__BACKEND="redis", **LIMITED)
+        keeps_nothing(sweep, MISS, HIT, MISSED_STREAM, BATCH, COALESCED)
+    finally:
+        redis.stop()
+
+
+class Seen(Answer):
+    """An answer as an HTTP client has it."""
+
+    def __init__(self, status, headers, body, complete=True):
+        self.status, self.headers, self.body, self.complete = status, headers, body, complete
+
+
+class ThroughAFront(Sweep):
+    """The same requests through a web server, which may say by itself that there was no answer."""
+
+    def __init__(self, stack, faults):
+        super().__init__(stack.sluice, faults)
+        self.stack = stack
+
+    def _send(self, ask):
+        try:
+            answer = self.stack.post(json=ask.body())
+            return [Seen(answer.status_code, answer.headers, answer.content)]
+        except httpx.RemoteProtocolError:
+            return [Seen(0, {}, b"", complete=False)]
+
+
+def test_through_a_web_server(make_stack, tmp_path):
+    tmp_path.chmod(0o755)
+    faults = Faults(tmp_path)
+    stack = make_stack(UPSTREAM__RETRY_BASE_SECONDS="0.001", LOG_LEVEL="info", **faults.environment)
+    sweep = ThroughAFront(stack, faults)
+    sweep.settle([CHAT, STREAM])
+    for ask in (CHAT, STREAM):
+        sweep.run(ask, ["alloc", "read", "write", "accept"])
+    faults.close()
+    assert not sweep.findings, "\n".join(sweep.findings)
+    assert sweep.failed > 20 and sweep.answers["right"]
