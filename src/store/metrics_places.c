@@ -49,20 +49,23 @@ static uint64_t metrics_birth(pid_t pid)
 }
 
 /* A place whose owner has just taken it has no birth yet. */
-static bool metrics_lives(const struct metrics_place *p, pid_t pid)
+static bool metrics_lives(pid_t pid, uint64_t born)
 {
     if (kill(pid, 0) != 0 && errno == ESRCH)
         return false;
-    uint64_t born = atomic_load(&p->born), birth = metrics_birth(pid);
+    uint64_t birth = metrics_birth(pid);
     return birth != 0 && (born == 0 || born == birth);
 }
 
+/* The birth is read before the number, and taken away before the place is free: whoever takes the place next must not be
+ * measured by it while its own is not written yet. */
 static void metrics_bury_one(struct metrics *m, struct metrics_place *p)
 {
+    uint64_t born = atomic_load(&p->born);
     int64_t pid = atomic_load(&p->pid);
-    if (pid == 0 || metrics_lives(p, (pid_t)pid))
+    if (pid == 0 || metrics_lives((pid_t)pid, born))
         return;
-    if (atomic_compare_exchange_strong(&p->pid, &pid, 0))
+    if (atomic_compare_exchange_strong(&p->born, &born, 0) && atomic_compare_exchange_strong(&p->pid, &pid, 0))
         metrics_count(m, METRICS_PROCESS_CRASHES, NULL, 1);
 }
 

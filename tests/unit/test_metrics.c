@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { CHILDREN = 4, ROUNDS = 3000 };
+enum { CHILDREN = 4, ROUNDS = 3000, DEATHS = 150 };
 
 static char the_dir[64];
 static struct metrics *m;
@@ -173,6 +173,40 @@ static void processes_share_and_a_dead_ones_share_is_dropped(void **state)
     close(channel[1]);
 }
 
+/* Two that begin at once over two that were killed: neither may take the other's new place for a dead one's. */
+static void only_the_dead_are_buried(void **state)
+{
+    (void)state;
+    char bytes[2], line[64];
+    int channel[2];
+    assert_int_equal(pipe(channel), 0);
+    for (int round = 0; round < DEATHS; round++) {
+        pid_t children[2];
+        for (int i = 0; i < 2; i++) {
+            if ((children[i] = fork()) != 0)
+                continue;
+            alarm(60); /* not to outlive a test that fails */
+            m = open_metrics();
+            metrics_set(m, METRICS_STREAMS_OPEN, 1);
+            if (write(channel[1], "x", 1) == 1)
+                pause();
+            _exit(1);
+        }
+        for (int i = 0; i < 2; i++)
+            assert_int_equal(read(channel[0], &bytes[i], 1), 1);
+        assert_int_equal(metrics_total(m, METRICS_STREAMS_OPEN), 2);
+        for (int i = 0; i < 2; i++)
+            kill(children[i], SIGKILL);
+        for (int i = 0; i < 2; i++)
+            assert_int_equal(waitpid(children[i], NULL, 0), children[i]);
+    }
+    assert_line("sluice_processes 1");
+    snprintf(line, sizeof line, "sluice_process_crashes_total %d", 2 * DEATHS);
+    assert_line(line);
+    close(channel[0]);
+    close(channel[1]);
+}
+
 static void names_beyond_the_limit_are_others(void **state)
 {
     (void)state;
@@ -320,6 +354,7 @@ int main(void)
         METRICS_TEST(counters_and_histograms_add_up),
         METRICS_TEST(nothing_is_lost_over_a_restart),
         METRICS_TEST(processes_share_and_a_dead_ones_share_is_dropped),
+        METRICS_TEST(only_the_dead_are_buried),
         METRICS_TEST(names_beyond_the_limit_are_others),
         METRICS_TEST(money_is_shown_as_a_decimal),
         METRICS_TEST(a_full_family_counts_under_other),
