@@ -72,6 +72,7 @@ def mixed_requests(stack, until):
     kinds = [
         {"json": chat(max_tokens=20)},
         {"json": chat("events=12;pace=5", stream=True, stream_options={"include_usage": True})},
+        {"json": chat(model="o1")},
         {"json": chat("status=429")},
         {"json": chat("status=500")},
         {"json": chat("events=5;cut-event=3", stream=True)},
@@ -97,7 +98,8 @@ def filled_in(expression):
 
 def test_every_panel_has_data_and_nothing_complains(make_stack):
     stack = make_stack(WORKERS=2, CACHE__ENABLED="false", RATE_LIMIT__REQUESTS_PER_MINUTE=0,
-                       RATE_LIMIT__TOKENS_PER_MINUTE=0, UPSTREAM__RETRY_BASE_SECONDS="0.001")
+                       RATE_LIMIT__TOKENS_PER_MINUTE=0, UPSTREAM__RETRY_BASE_SECONDS="0.001",
+                       PRICES='{"gpt-4o*": {"input": 2.5, "output": 10}}')
     prometheus = Prometheus(stack.origin.removeprefix("http://"))
     try:
         until = time.monotonic() + SECONDS

@@ -17,7 +17,8 @@ HOSTILE = '<img src=x onerror="document.title=1">'
 def busy(make_stack, **settings):
     """A stack with some of everything behind it."""
     stack = make_stack(WORKERS=2, KEY_ALIASES=json.dumps({keys.CLIENT: "team search", keys.OTHER_CLIENT: HOSTILE.replace('"', "'")}),
-                       RATE_LIMIT__REQUESTS_PER_MINUTE=0, CACHE__ENABLED="false", UPSTREAM__MAX_RETRIES=0, **settings)
+                       RATE_LIMIT__REQUESTS_PER_MINUTE=0, CACHE__ENABLED="false", UPSTREAM__MAX_RETRIES=0,
+                       PRICES='{"gpt-4o*": {"input": 0, "output": 10000}}', **settings)
     for key in (keys.CLIENT, keys.OTHER_CLIENT):
         for _ in range(3):
             stack.post(json=chat(max_tokens=40), key=key)
@@ -70,7 +71,8 @@ def test_what_a_person_sees(make_stack, browser, theme, tmp_path):
     browser.requests()
     browser.open(stack.origin + "/status")
     text = wait_until(lambda: "gpt-4o-mini" in (text := browser.text()) and text, "the numbers")
-    for part in ("Upstream answers", "2 processes", "team search", "wrong key", "upstream cut", "401", "429", HOSTILE):
+    for part in ("Upstream answers", "2 processes", "team search", "wrong key", "upstream cut", "401", "429", HOSTILE,
+                 "$1.29", "$2.63", "requests without a price"):
         assert part in text, (part, text)
     wait_until(lambda: "rates over" in browser.text(), "a second poll")
     assert browser.run("return document.title") == "Sluice"
