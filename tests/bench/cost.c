@@ -150,6 +150,18 @@ static void add_histograms(struct metrics *m)
     }
 }
 
+/* As many prices as are allowed, all of them beginnings: the longer search. */
+static struct config_prices prices(void)
+{
+    static struct config_price items[CONFIG_PRICES_MAX];
+    static char names[CONFIG_PRICES_MAX][16];
+    for (int i = 0; i < CONFIG_PRICES_MAX; i++) {
+        snprintf(names[i], sizeof names[i], i == 0 ? "gpt-4" : "gpt-4%04d", i);
+        items[i] = (struct config_price){names[i], 2500000, 1250000, 10000000};
+    }
+    return (struct config_prices){CONFIG_PRICES_MAX, 0, items};
+}
+
 int main(int argc, char **argv)
 {
     static struct config config;
@@ -170,11 +182,15 @@ int main(int argc, char **argv)
     double together = cost(requests, &p, COST_REQUESTS) - base;
     log_open("/dev/null", LOG_LEVEL_ERROR);
     double metrics_only = cost(requests, &p, COST_REQUESTS) - base;
+    config.prices = prices();
+    double priced = cost(requests, &p, COST_REQUESTS) - base;
+    config.prices = (struct config_prices){0, 0, NULL};
     config.metrics_genai = true;
     double genai = cost(requests, &p, COST_REQUESTS) - base;
     printf("metrics and log   %6.2f us CPU a request that ends alone in a turn of the loop\n", both);
     printf("                  %6.2f us CPU where four end in one\n", together);
-    printf("  metrics alone   %6.2f us CPU a request, with METRICS__GENAI %.2f\n", metrics_only, genai);
+    printf("  metrics alone   %6.2f us CPU a request, with METRICS__GENAI %.2f, with %d PRICES %.2f\n", metrics_only, genai,
+           CONFIG_PRICES_MAX, priced);
     printf("an event          %6.3f us CPU\n", cost(events, &p, COST_EVENTS));
     add_sets(m);
     printf("a scrape          %6.2f ms CPU with %d sets of labels\n", cost(scrapes, &p, COST_SCRAPES) / 1000, COST_SETS);
