@@ -9,7 +9,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { CONFIG_FILE_SIZE = DOTENV_FILE_MAX + 1 }; /* the byte more tells a file that is too long */
+enum {
+    CONFIG_FILE_FIRST_SIZE = 64 * 1024,
+    CONFIG_FILE_SIZE = DOTENV_FILE_MAX + 1 /* the byte more tells a file that is too long */
+};
 
 static void config_file_check_mode(int fd, const char *path, struct config_report *report)
 {
@@ -21,11 +24,32 @@ static void config_file_check_mode(int fd, const char *path, struct config_repor
             (unsigned)(st.st_mode & 07777));
 }
 
+/* realloc() might leave a copy behind. */
+static bool config_file_grow(struct config_file *file, size_t *size)
+{
+    size_t larger = *size == 0 ? CONFIG_FILE_FIRST_SIZE : 4 * *size;
+    if (larger > CONFIG_FILE_SIZE)
+        larger = CONFIG_FILE_SIZE;
+    char *bytes = malloc(larger);
+    if (!bytes)
+        return false;
+    if (file->len > 0)
+        memcpy(bytes, file->bytes, file->len);
+    size_t len = file->len;
+    config_file_free(file);
+    *file = (struct config_file){bytes, len};
+    *size = larger;
+    return true;
+}
+
 /* False, with errno, where reading fails. */
 static bool config_file_fill(struct config_file *file, int fd)
 {
+    size_t size = 0;
     while (file->len < CONFIG_FILE_SIZE) {
-        ssize_t n = read(fd, file->bytes + file->len, CONFIG_FILE_SIZE - file->len);
+        if (file->len == size && !config_file_grow(file, &size))
+            return false;
+        ssize_t n = read(fd, file->bytes + file->len, size - file->len);
         if (n == 0)
             return true;
         if (n > 0)
@@ -41,7 +65,7 @@ static bool config_file_fill(struct config_file *file, int fd)
 static bool config_file_reject(const char *path, struct config_report *report)
 {
     if (errno == EFBIG)
-        config_report_add(report, CONFIG_ERROR, path, "this file is longer than 1 MiB, which is the limit");
+        config_report_add(report, CONFIG_ERROR, path, "this file is longer than 64 MiB, which is the limit");
     else
         config_report_add(report, CONFIG_ERROR, path, "this file cannot be read: %s", strerror(errno));
     return false;
@@ -53,8 +77,7 @@ bool config_file_read(struct config_file *file, const char *path, bool required,
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0)
         return (!required && errno == ENOENT) || config_file_reject(path, report);
-    file->bytes = malloc(CONFIG_FILE_SIZE);
-    bool ok = file->bytes && config_file_fill(file, fd);
+    bool ok = config_file_fill(file, fd);
     if (ok)
         config_file_check_mode(fd, path, report);
     else

@@ -69,7 +69,7 @@ static bool dotenv_fail(struct dotenv_parser *p, const char *message)
 
 static bool dotenv_put(struct dotenv_parser *p, struct slice text)
 {
-    return buf_append_slice(&p->value, text) || dotenv_fail(p, "a value is at most 256 KiB long");
+    return buf_append_slice(&p->value, text) || dotenv_fail(p, "a value is at most 24 MiB long");
 }
 
 /* Where a comment begins in an unquoted value, or its length. In JSON a `#` within a string is text. */
@@ -240,7 +240,7 @@ static bool dotenv_read_entry(struct dotenv_parser *p, const struct dotenv_sink 
 bool dotenv_parse(struct slice bytes, const struct dotenv_sink *sink)
 {
     if (bytes.len > DOTENV_FILE_MAX) {
-        sink->on_error(sink->arg, 1, "the file is longer than 1 MiB");
+        sink->on_error(sink->arg, 1, "the file is longer than 64 MiB");
         return false;
     }
     struct dotenv_parser p = {.rest = bytes, .line = 1};

@@ -652,7 +652,7 @@ static void a_directory_or_an_endless_file_is_an_error(void **state)
     assert_says(&l, "error: /: this file cannot be read: Is a directory");
     unload(&l);
     load_input(&l, &(struct config_input){.environment = ENV(KEYS), .env_file = "/dev/zero"});
-    assert_says(&l, "error: /dev/zero: this file is longer than 1 MiB");
+    assert_says(&l, "error: /dev/zero: this file is longer than 64 MiB");
     unload(&l);
     load_input(&l, &(struct config_input){.environment = ENV(KEYS), .env_file = "/dev/null"});
     assert_true(l.ok);

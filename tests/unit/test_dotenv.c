@@ -23,7 +23,7 @@ static void note_error(void *arg, size_t line, const char *message)
 static bool parse(struct slice text, struct buf *b)
 {
     const struct dotenv_sink sink = {b, note_entry, note_error};
-    buf_init(b, 4 * 1024 * 1024);
+    buf_init(b, 2 * (size_t)DOTENV_FILE_MAX);
     return dotenv_parse(text, &sink);
 }
 

@@ -23,9 +23,9 @@
 #include <stddef.h>
 
 enum {
-    DOTENV_FILE_MAX = 1024 * 1024, /* bytes */
+    DOTENV_FILE_MAX = 64 * 1024 * 1024, /* bytes: a hundred thousand keys and their OpenAI keys */
     DOTENV_NAME_MAX = 256,
-    DOTENV_VALUE_MAX = 256 * 1024,
+    DOTENV_VALUE_MAX = 24 * 1024 * 1024,
 };
 
 /* Lines count from 1; a value over several lines is reported by its first. What the slices point to is valid
