@@ -4,19 +4,23 @@ the worker lives, the next request works, and nothing is kept.
 A run of the tests takes every seventh call; SLUICE_FAULTS_EVERY=1 takes each.
 """
 
+import concurrent.futures
+import resource
 import shutil
+from pathlib import Path
 
 import httpx
 import pytest
 
-from harness import keys
+from harness import fastcgi, keys
+from harness.bodies import chat
 from harness.fastcgi import Answer
 from harness.faults import Faults
 from harness.process import free_port, short_directory
 from harness.redis import AVAILABLE, Redis
 from harness.sim import Simulator
 from harness.sluice import SANITIZED, Sluice
-from harness.sweep import BATCH, CHAT, COALESCED, HIT, MISS, MISSED_STREAM, STREAM, UPLOAD, Sweep
+from harness.sweep import BATCH, CHAT, COALESCED, HIT, MISS, MISSED_STREAM, STREAM, UPLOAD, Sweep, is_openai_error, right_chat
 
 if SANITIZED:
     pytest.skip("the sanitizer has a malloc of its own", allow_module_level=True)
@@ -36,7 +40,7 @@ def make_sweep():
     def make(**settings):
         faults = Faults(directory)
         values = {"OPENAI_BASE_URL": sim.base_url, "OPENAI_API_KEY": keys.UPSTREAM, "CLIENT_API_KEYS": keys.CLIENT,
-                  "UPSTREAM__RETRY_BASE_SECONDS": "0.001", "LOG_LEVEL": "info", **settings, **faults.environment}
+                  "UPSTREAM__RETRY_BASE_SECONDS": "0.001", "LOG_LEVEL": "info", **faults.environment, **settings}
         sluice = Sluice(directory, **values)
         made.append((sluice, faults))
         return Sweep(sluice, faults)
@@ -92,6 +96,31 @@ def test_a_cache_and_limits_in_redis(make_sweep, tmp_path):
         keeps_nothing(sweep, MISS, HIT, MISSED_STREAM, BATCH, COALESCED)
     finally:
         redis.stop()
+
+
+def address_space(pid):
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmSize:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError("no VmSize")
+
+
+@pytest.mark.parametrize("spare", [0, 64 << 10, 1 << 20, 8 << 20])
+def test_no_memory_at_all(make_sweep, spare):
+    """The worker may take `spare` bytes more, and is asked for much more by many at once. No interposer: as it really is."""
+    sweep = make_sweep(LD_PRELOAD=None)
+    sweep.settle([CHAT])
+    resource.prlimit(sweep.worker, resource.RLIMIT_AS, (address_space(sweep.worker) + spare, resource.RLIM_INFINITY))
+    bodies = [chat("delay=200", padding="x" * (1 << shift)) for shift in range(10, 22) for _ in range(4)]
+    with concurrent.futures.ThreadPoolExecutor(len(bodies)) as pool:
+        answers = list(pool.map(lambda body: fastcgi.ask(sweep.sluice.socket, body), bodies))
+    for answer in answers:
+        assert not answer.complete or answer.status == 200 or (answer.status >= 500 and is_openai_error(answer)), answer
+    assert any(answer.status != 200 for answer in answers)
+    assert sweep.sluice.workers() == [sweep.worker]
+    resource.prlimit(sweep.worker, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    for _ in range(20):
+        right_chat(fastcgi.ask(sweep.sluice.socket, chat()))
 
 
 class Seen(Answer):
