@@ -268,6 +268,17 @@ static bool limits_ticket_provide(struct limits_shared *s, struct limits_slot *s
     }
 }
 
+enum { LIMITS_TICKETS_FIRST = 64 };
+
+/* The i-th of count tickets to look at. The first few always come first, so that small limits use the same ones again;
+ * the others are gone through in turns: thousands of requests under way would be looked at one by one otherwise. */
+static uint64_t limits_ticket_place(const struct limits_member *m, uint64_t i, uint64_t count)
+{
+    if (i < LIMITS_TICKETS_FIRST)
+        return i;
+    return LIMITS_TICKETS_FIRST + (m->ticket_turn + i - LIMITS_TICKETS_FIRST) % (count - LIMITS_TICKETS_FIRST);
+}
+
 enum limits_ticket_result limits_ticket_take(struct limits_member *m, struct limits_slot *slot, int64_t limit,
                                              size_t *ticket)
 {
@@ -277,11 +288,14 @@ enum limits_ticket_result limits_ticket_take(struct limits_member *m, struct lim
     if (owner == 0 || !limits_ticket_provide(m->shared, slot, count, &first))
         return LIMITS_TICKET_UNCOUNTED;
     for (uint64_t i = 0; i < count; i++) {
-        _Atomic uint32_t *cell = &m->shared->tickets[first + i];
+        uint64_t place = limits_ticket_place(m, i, count);
+        _Atomic uint32_t *cell = &m->shared->tickets[first + place];
         uint32_t seen = atomic_load(cell);
         if ((seen == 0 || !limits_ticket_lives(m->shared, seen)) &&
             atomic_compare_exchange_strong(cell, &seen, limits_ticket_word(owner))) {
-            *ticket = first + i;
+            *ticket = first + place;
+            if (i >= LIMITS_TICKETS_FIRST)
+                m->ticket_turn += i - LIMITS_TICKETS_FIRST + 1;
             return LIMITS_TICKET_TAKEN;
         }
     }

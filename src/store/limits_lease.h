@@ -15,6 +15,7 @@ struct limits_member {
     int64_t lease_ns;
     int64_t beaten_ns; /* when it last said so */
     size_t lease_hint;
+    uint64_t ticket_turn; /* where the search for a ticket goes on behind the first ones */
     uint64_t reclaimed; /* reservations of others that it gave back */
 };
 

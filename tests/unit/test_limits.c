@@ -565,6 +565,37 @@ static void members_are_bounded(void **state)
     shared_file_close(&f);
 }
 
+/* More than the ones that are always looked at first, by two processes, given back in another order. */
+static void every_ticket_is_found(void **state)
+{
+    (void)state;
+    enum { LIMIT = 200 };
+    struct shared_file f;
+    static struct limits_member m[2];
+    int64_t now = 1000 * SECOND;
+    size_t tickets[LIMIT], more;
+    assert_int_equal(shared_file_open(&f, w.directory, "tickets", 1, sizeof(struct limits_shared), &w.message),
+                     SHARED_FILE_MADE);
+    struct limits_shared *s = f.data;
+    struct limits_slot *slot = limits_slot_get(s, neighbour(0), now);
+    for (size_t i = 0; i < 2; i++)
+        limits_member_join(&m[i], s, SECOND, now);
+    for (size_t round = 0; round < 3; round++) {
+        for (size_t i = 0; i < LIMIT; i++)
+            assert_int_equal(limits_ticket_take(&m[i % 2], slot, LIMIT, &tickets[i]), LIMITS_TICKET_TAKEN);
+        assert_int_equal(limits_ticket_count(s, slot), LIMIT);
+        assert_int_equal(limits_ticket_take(&m[0], slot, LIMIT, &more), LIMITS_TICKET_REFUSED);
+        limits_ticket_drop(&m[1], tickets[151], limits_lease_owner(&m[1]));
+        assert_int_equal(limits_ticket_take(&m[0], slot, LIMIT, &more), LIMITS_TICKET_TAKEN);
+        assert_int_equal(more, tickets[151]);
+        limits_ticket_drop(&m[0], more, limits_lease_owner(&m[0]));
+        for (size_t i = 0; i < LIMIT; i++)
+            limits_ticket_drop(&m[i % 2], tickets[i], limits_lease_owner(&m[i % 2]));
+        assert_int_equal(limits_ticket_count(s, slot), 0);
+    }
+    shared_file_close(&f);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, enter, leave)
 
 int main(int argc, char **argv)
@@ -589,7 +620,7 @@ int main(int argc, char **argv)
         TEST(what_is_left_is_shown_and_filled),
         TEST(places_are_given_up_and_shared),
         TEST(the_clock_goes_on_over_a_restart_of_the_machine),
-        TEST(members_are_bounded),
+        TEST(members_are_bounded), TEST(every_ticket_is_found),
     };
     world_main(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);
