@@ -31,11 +31,14 @@ struct load_conn {
     bool busy;  /* a request is under way */
     bool used;  /* the connection has carried a whole reply */
     bool begun; /* the first piece of the body has come */
+    const char *sending;
     size_t sent;
     int64_t started_ns, read_ns;
-    int64_t last_stamp_us;
+    int64_t last_stamp_us, last_stamp_read_ns;
     uint64_t stamps;
     bool disordered;
+    uint64_t number;
+    char *request; /* of its own, where requests have numbers */
     struct reply reply;
 };
 
@@ -110,6 +113,23 @@ static void load_give_up(struct load_conn *c)
     load_disconnect(c);
 }
 
+/* What the connection sends; NULL without memory. */
+static const char *load_request(struct load_conn *c)
+{
+    const struct load_plan *plan = c->load->plan;
+    if (plan->number_at == SIZE_MAX)
+        return plan->request;
+    if (!c->request)
+        c->request = malloc(plan->request_len);
+    if (!c->request)
+        return NULL;
+    char digits[LOAD_NUMBER_DIGITS + 1];
+    snprintf(digits, sizeof digits, "%0*llu", LOAD_NUMBER_DIGITS, (unsigned long long)c->number % 100000000);
+    memcpy(c->request, plan->request, plan->request_len);
+    memcpy(c->request + plan->number_at, digits, LOAD_NUMBER_DIGITS);
+    return c->request;
+}
+
 static void load_begin(struct load_conn *c)
 {
     struct load *l = c->load;
@@ -119,7 +139,8 @@ static void load_begin(struct load_conn *c)
     c->stamps = 0;
     c->last_stamp_us = 0;
     c->started_ns = load_now_ns();
-    if (c->fd < 0 && !load_connect(c)) {
+    c->sending = load_request(c);
+    if (!c->sending || (c->fd < 0 && !load_connect(c))) {
         load_give_up(c);
         return;
     }
@@ -130,7 +151,9 @@ static void load_next(struct load_conn *c)
 {
     if (!load_may_issue(c->load))
         return;
-    c->load->issued++;
+    const struct load_plan *plan = c->load->plan;
+    uint64_t issued = c->load->issued++;
+    c->number = plan->first_number + (plan->numbers > 0 ? issued % plan->numbers : issued);
     c->load->busy++;
     c->busy = true;
     load_begin(c);
@@ -153,7 +176,7 @@ static void load_send(struct load_conn *c)
 {
     const struct load_plan *plan = c->load->plan;
     while (c->sent < plan->request_len) {
-        ssize_t n = send(c->fd, plan->request + c->sent, plan->request_len - c->sent, MSG_NOSIGNAL);
+        ssize_t n = send(c->fd, c->sending + c->sent, plan->request_len - c->sent, MSG_NOSIGNAL);
         if (n < 0 && (errno == EAGAIN || errno == EINPROGRESS))
             return;
         if (n < 0) {
@@ -197,10 +220,26 @@ static void load_finish(struct load_conn *c)
     load_next(c);
 }
 
+/* NULL once a stream has ended. */
+static struct load_phase *load_phase(struct load *l)
+{
+    struct load_result *r = l->result;
+    if (l->open < l->plan->connections)
+        return &r->ramp;
+    return r->complete + r->wrong + r->disordered + r->broken == 0 ? &r->steady : NULL;
+}
+
 static void load_take_stamp(void *arg, int64_t sent_us)
 {
     struct load_conn *c = arg;
-    samples_add(&c->load->result->delay, c->read_ns - sent_us * NS_PER_US);
+    struct load_phase *phase = load_phase(c->load);
+    int64_t delay = c->read_ns - sent_us * NS_PER_US;
+    samples_add(&c->load->result->delay, delay);
+    if (phase)
+        samples_add(&phase->delay, delay);
+    if (phase && c->stamps > 0)
+        samples_add(&phase->gap, llabs(c->read_ns - c->last_stamp_read_ns - c->load->plan->pace_ns));
+    c->last_stamp_read_ns = c->read_ns;
     c->disordered = c->disordered || sent_us < c->last_stamp_us;
     c->last_stamp_us = sent_us;
     c->stamps++;
@@ -293,8 +332,7 @@ static void load_tell(struct load *l)
 {
     const struct load_result *result = l->result;
     int64_t now = load_now_ns();
-    if (!l->plan->progress || l->open < l->plan->connections ||
-        result->complete + result->wrong + result->disordered + result->broken)
+    if (!l->plan->progress || load_phase(l) != &l->result->steady)
         return;
     if (now - l->told_ns < LOAD_PROGRESS_MS * NS_PER_MS)
         return;
@@ -343,8 +381,10 @@ bool load_run(const struct load_plan *plan, struct load_result *result)
         l->begin_ns = load_now_ns();
         load_loop(l);
         result->elapsed_ns = load_now_ns() - l->begin_ns;
-        for (size_t i = 0; i < plan->connections; i++)
+        for (size_t i = 0; i < plan->connections; i++) {
             load_disconnect(&l->conns[i]);
+            free(l->conns[i].request);
+        }
     }
     close(l->epoll_fd);
     free(l->conns);

@@ -7,6 +7,7 @@
  */
 #include "load.h"
 
+#include <assert.h>
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,14 +20,18 @@ static const struct option main_options[] = {
     {"connections", required_argument, NULL, 'c'},  {"requests", required_argument, NULL, 'n'},
     {"milliseconds", required_argument, NULL, 'm'}, {"ramp", required_argument, NULL, 'a'},
     {"stamps", required_argument, NULL, 's'},       {"timeout", required_argument, NULL, 't'},
-    {"progress", no_argument, NULL, 'P'},           {NULL, 0, NULL, 0},
+    {"pace", required_argument, NULL, 'e'},         {"first-number", required_argument, NULL, 'f'},
+    {"numbers", required_argument, NULL, 'N'},      {"progress", no_argument, NULL, 'P'},
+    {NULL, 0, NULL, 0},
 };
 
 static int main_usage(void)
 {
     fputs("usage: sluice-bench-load --port N --request FILE [--connections N] [--requests N] [--milliseconds "
           "N]\n"
-          "                         [--ramp MS] [--stamps N] [--timeout MS] [--progress]\n",
+          "                         [--ramp MS] [--stamps N] [--pace MS] [--timeout MS] [--progress]\n"
+          "                         [--first-number N] [--numbers N]\n"
+          "@@@@@@@@ in the request becomes its number\n",
           stderr);
     return 2;
 }
@@ -77,6 +82,15 @@ static bool main_parse(struct load_plan *plan, const char **request_path, int ar
         case 't':
             plan->timeout_ns = main_ms(optarg);
             break;
+        case 'e':
+            plan->pace_ns = main_ms(optarg);
+            break;
+        case 'f':
+            plan->first_number = strtoull(optarg, NULL, 10);
+            break;
+        case 'N':
+            plan->numbers = strtoull(optarg, NULL, 10);
+            break;
         case 'P':
             plan->progress = true;
             break;
@@ -88,12 +102,37 @@ static bool main_parse(struct load_plan *plan, const char **request_path, int ar
            (plan->requests > 0 || plan->duration_ns > 0);
 }
 
+static const char main_number[] = "@@@@@@@@";
+
+static_assert(sizeof main_number == LOAD_NUMBER_DIGITS + 1, "as long as a number");
+
+static size_t main_find_number(const char *request, size_t len)
+{
+    const char *found = memmem(request, len, main_number, LOAD_NUMBER_DIGITS);
+    return found ? (size_t)(found - request) : SIZE_MAX;
+}
+
 static double main_cpu_us(void)
 {
     struct rusage use;
     getrusage(RUSAGE_SELF, &use);
     return (double)(use.ru_utime.tv_sec + use.ru_stime.tv_sec) * 1e6 +
            (double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec);
+}
+
+static void main_write_phase(const char *name, struct load_phase *phase)
+{
+    printf(",\"%s\":{\"delay_us\":", name);
+    samples_write(&phase->delay, stdout);
+    fputs(",\"gap_us\":", stdout);
+    samples_write(&phase->gap, stdout);
+    fputs("}", stdout);
+}
+
+static void main_free_phase(struct load_phase *phase)
+{
+    samples_free(&phase->delay);
+    samples_free(&phase->gap);
 }
 
 static void main_write(struct load_result *r)
@@ -109,6 +148,8 @@ static void main_write(struct load_result *r)
     samples_write(&r->first, stdout);
     fputs(",\"delay_us\":", stdout);
     samples_write(&r->delay, stdout);
+    main_write_phase("ramp", &r->ramp);
+    main_write_phase("steady", &r->steady);
     fputs("}\n", stdout);
 }
 
@@ -134,6 +175,7 @@ int main(int argc, char **argv)
         return 1;
     }
     plan.request = request;
+    plan.number_at = main_find_number(request, plan.request_len);
     main_raise_files();
     bool ok = load_run(&plan, &result);
     if (ok)
@@ -143,6 +185,8 @@ int main(int argc, char **argv)
     samples_free(&result.total);
     samples_free(&result.first);
     samples_free(&result.delay);
+    main_free_phase(&result.ramp);
+    main_free_phase(&result.steady);
     free(request);
     return ok ? 0 : 1;
 }
