@@ -12,8 +12,19 @@
 
 enum { LOG_SINK_FLAGS = O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, LOG_SINK_MODE = 0600 };
 
+/* Where others may write to the directory, a link of theirs must not choose the file. */
+static bool log_sink_is_their_link(const char *path)
+{
+    struct stat info;
+    return lstat(path, &info) == 0 && S_ISLNK(info.st_mode) && info.st_uid != 0 && info.st_uid != geteuid();
+}
+
 int log_sink_open(const char *path)
 {
+    if (log_sink_is_their_link(path)) {
+        errno = ELOOP;
+        return -1;
+    }
     int fd = open(path, O_WRONLY | LOG_SINK_FLAGS, LOG_SINK_MODE);
     return fd < 0 && errno == ENXIO ? open(path, O_RDWR | LOG_SINK_FLAGS, LOG_SINK_MODE) : fd;
 }

@@ -80,6 +80,10 @@ static const struct option options[] = {
     {.name = "LISTEN_GROUP", .type = OPTION_NAME, OPTION_FIELD(listen_group),
      .default_text = "", .default_note = "the process's",
      .prose = "The group of the unix socket that LISTEN names, such as the web server's."},
+    {.name = "RUN_AS", .type = OPTION_NAME, OPTION_FIELD(run_as),
+     .default_text = "", .default_note = "www-data, if root starts it",
+     .prose = "The user that Sluice becomes, for good, where root starts it: after opening its socket, and before it "
+              "reads anything from outside. With root it stays root. Who is not root cannot become another user."},
     {.name = "WORKERS", .type = OPTION_INT, OPTION_FIELD(workers), .min = 0, .max = OPTION_WORKERS_MAX,
      .automatic = option_count_processors,
      .reloadable = true, .default_text = "auto", .default_note = "auto: one a processor",

@@ -287,10 +287,10 @@ static int cache_command_with_config(struct cache_command *c)
     int status = DAEMON_EXIT_USAGE;
     config_report_init(&report);
     buf_init(&text, CACHE_COMMAND_TEXT_MAX);
-    if (config_load(&config, &input, &report))
-        status = cache_command_work(c, &config, &text);
-    else
+    if (!config_load(&config, &input, &report))
         config_report_write(&report, &text);
+    else
+        status = run_as_owner_of(config.state_dir, &text) ? cache_command_work(c, &config, &text) : DAEMON_EXIT_FAILED;
     if (text.len > 0)
         fprintf(stderr, "%s%s", status == DAEMON_EXIT_USAGE ? "" : "sluice cache: ", buf_text(&text));
     config_report_free(&report);

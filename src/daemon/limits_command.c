@@ -109,7 +109,8 @@ static int limits_command_with_config(const struct limits_command *c)
     if (!config_load(&config, &input, &report))
         config_report_write(&report, &text);
     else
-        status = limits_command_work(c, &config, &text) ? DAEMON_EXIT_OK : DAEMON_EXIT_FAILED;
+        status = run_as_owner_of(config.state_dir, &text) && limits_command_work(c, &config, &text) ? DAEMON_EXIT_OK
+                                                                                                   : DAEMON_EXIT_FAILED;
     if (text.len > 0)
         fprintf(stderr, "%s%s\n", status == DAEMON_EXIT_USAGE ? "" : "sluice limits: ", buf_text(&text));
     config_report_free(&report);

@@ -2,6 +2,7 @@
 #include "sluice/daemon.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <netdb.h>
 #include <stdio.h>
@@ -75,6 +76,22 @@ static bool listener_remove_stale(const struct sockaddr_un *address, struct buf 
     return unlink(address->sun_path) == 0 || listener_fail(error, -1, address->sun_path) == 0;
 }
 
+/* Of a socket and nothing else, whatever stands at the path by now. */
+static bool listener_chown(const char *path, uid_t uid, gid_t gid)
+{
+    struct stat info;
+    int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    bool ok = fd >= 0 && fstat(fd, &info) == 0;
+    if (ok && !S_ISSOCK(info.st_mode)) {
+        errno = ENOTSOCK;
+        ok = false;
+    }
+    ok = ok && fchownat(fd, "", uid, gid, AT_EMPTY_PATH) == 0;
+    if (fd >= 0)
+        close(fd);
+    return ok;
+}
+
 static bool listener_set_group(const char *path, const char *name, struct buf *error)
 {
     if (!*name)
@@ -84,7 +101,7 @@ static bool listener_set_group(const char *path, const char *name, struct buf *e
         buf_printf(error, "LISTEN_GROUP: there is no group \"%s\" on this machine", name);
         return false;
     }
-    if (chown(path, (uid_t)-1, group->gr_gid) == 0)
+    if (listener_chown(path, (uid_t)-1, group->gr_gid))
         return true;
     buf_printf(error, "LISTEN_GROUP: %s: %s; this user must be root or a member of \"%s\"", path, strerror(errno),
                name);
@@ -143,6 +160,17 @@ int listener_open(const struct config *config, struct buf *error)
         break;
     }
     return listener_inherit(error);
+}
+
+bool listener_give(const struct config *config, const struct run_as *as, struct buf *error)
+{
+    if (config->listen.kind != CONFIG_ADDRESS_UNIX)
+        return true;
+    gid_t gid = *config->listen_group ? (gid_t)-1 : as->gid;
+    if (listener_chown(config->listen.path, as->uid, gid))
+        return true;
+    buf_printf(error, "LISTEN: %s: cannot be given to user %s: %s", config->listen.path, as->name, strerror(errno));
+    return false;
 }
 
 void listener_close(const struct config *config, int fd)

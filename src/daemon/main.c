@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 enum { MAIN_TEXT_MAX = 1024 * 1024 };
@@ -51,13 +50,53 @@ static const char *main_program(char *path, size_t size)
     return path;
 }
 
-static bool main_open_socket(struct daemon *d, const struct upgrade *upgrade, struct buf *error)
+static bool main_open_socket(struct daemon *d, const struct upgrade *upgrade, const struct run_as *as, struct buf *error)
+{
+    const struct config *config = &d->settings->config;
+    d->listen_fd = upgrade->active ? upgrade->listen_fd : listener_open(config, error);
+    return d->listen_fd >= 0 && (!as->changes || upgrade->active || listener_give(config, as, error));
+}
+
+static void main_open_handover(struct daemon *d, const struct upgrade *upgrade)
 {
     d->handover = upgrade->handover;
-    d->listen_fd = upgrade->active ? upgrade->listen_fd : listener_open(&d->settings->config, error);
-    if (d->listen_fd >= 0 && d->settings->config.workers > 0 && !upgrade->active && !handover_open(&d->handover))
+    if (d->settings->config.workers > 0 && !upgrade->active && !handover_open(&d->handover))
         log_message(LOG_LEVEL_WARNING, "no_handover", "idle connections cannot be handed over: %s", strerror(errno));
-    return d->listen_fd >= 0;
+}
+
+static bool main_open_log(const struct config *config, struct buf *error)
+{
+    if (log_open(config->log_file, config_log_level(config)))
+        return true;
+    buf_printf(error, "LOG_FILE: %s: %s (as user %ld)", config->log_file, strerror(errno), (long)geteuid());
+    return false;
+}
+
+/* What needs root's rights comes first; then the user is changed, and the rest happens as that user. */
+static bool main_become(struct daemon *d, const struct upgrade *upgrade, struct run_as *as, struct buf *error)
+{
+    const struct config *config = &d->settings->config;
+    if (!run_as_find(config->run_as, as, error) || !state_dir_prepare(config->state_dir, as, error) ||
+        !main_open_socket(d, upgrade, as, error))
+        return false;
+    if (as->changes)
+        run_as_make_log(as, config->log_file);
+    if (!run_as_become(as, error))
+        return false;
+    run_as_seal();
+    return state_dir_check(config->state_dir, error) && main_open_log(config, error);
+}
+
+static void main_tell_user(const struct daemon *d, const struct run_as *as)
+{
+    const char *file = d->source.env_file ? d->source.env_file : ".env";
+    if (geteuid() == 0)
+        log_message(LOG_LEVEL_WARNING, "runs_as_root", "everything here runs as root; RUN_AS can name another user");
+    if (as->changes)
+        log_message(LOG_LEVEL_INFO, "run_as", "started by root, works as user %s", as->name);
+    if (as->changes && access(file, R_OK) != 0 && errno != ENOENT)
+        log_message(LOG_LEVEL_WARNING, "run_as",
+                    "%s: user %s cannot read it: a reload or an upgrade will be refused until he can", file, as->name);
 }
 
 static int main_serve_on(struct daemon *d, const struct upgrade *upgrade)
@@ -73,13 +112,6 @@ static int main_serve_on(struct daemon *d, const struct upgrade *upgrade)
     return status;
 }
 
-/* A core dump would hold the upstream's keys. */
-static void main_forbid_core_dumps(void)
-{
-    const struct rlimit none = {0, 0};
-    setrlimit(RLIMIT_CORE, &none);
-}
-
 static int main_serve(struct settings *settings, const struct settings_source *source, char **argv)
 {
     signal(SIGPIPE, SIG_IGN); /* the log's reader may go */
@@ -88,18 +120,22 @@ static int main_serve(struct settings *settings, const struct settings_source *s
     struct buf error;
     buf_init(&error, MAIN_TEXT_MAX);
     upgrade_receive(&upgrade);
-    main_forbid_core_dumps();
     const struct config *config = &settings->config;
+    struct run_as as;
     struct daemon d = {.settings = settings,
                        .source = *source,
+                       .listen_fd = -1,
                        .own_socket = config->listen.kind != CONFIG_ADDRESS_INHERITED,
                        .program = main_program(program, sizeof program),
                        .arguments = argv};
     int status = DAEMON_EXIT_FAILED;
-    if (!log_open(config->log_file, config_log_level(config)))
-        buf_printf(&error, "LOG_FILE: %s: %s", config->log_file, strerror(errno));
-    else if (state_dir_prepare(config->state_dir, &error) && main_open_socket(&d, &upgrade, &error))
+    if (main_become(&d, &upgrade, &as, &error)) {
+        main_tell_user(&d, &as);
+        main_open_handover(&d, &upgrade);
         status = main_serve_on(&d, &upgrade);
+    } else if (d.listen_fd >= 0) {
+        listener_close(config, d.listen_fd);
+    }
     if (error.len > 0)
         fprintf(stderr, "sluice: %s\n", buf_text(&error));
     buf_free(&error);

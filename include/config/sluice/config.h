@@ -122,6 +122,7 @@ struct config {
     int64_t listen_mode;      /* of a unix socket, a mode_t */
     const char *listen_group; /* of a unix socket; empty: the process's */
     int64_t worker_max_requests; /* 0: no limit */
+    const char *run_as;       /* a user's name or number; empty: see run_as_find() */
     const char *base_path; /* in front of /v1: empty, or /… without a slash at its end */
     const char *state_dir; /* relative to the working directory unless it begins with a slash */
     int64_t max_body_bytes;

@@ -51,16 +51,49 @@ struct daemon {
     char *const *arguments;
 };
 
+/* The user that the process works as. */
+struct run_as {
+    bool changes; /* it is another one now, who is root */
+    uid_t uid;
+    gid_t gid;
+    char name[72]; /* for messages; and for the user's further groups, where the machine knows the name */
+};
+
+/* Whom RUN_AS names. Root without RUN_AS becomes www-data; anybody else stays who he is. False after having written to
+ * error what is wrong. */
+bool run_as_find(const char *option, struct run_as *as, struct buf *error);
+
+/* Root becomes the owner of a directory that is there, so that a command works on files as who made them does. */
+bool run_as_owner_of(const char *directory, struct buf *error);
+
+/* Makes a log file that is not there yet, for this user. What goes wrong shows where the log is opened. */
+void run_as_make_log(const struct run_as *as, const char *path);
+
+/* Changes the user and all groups, of all three kinds, and makes sure that there is no way back. False after having
+ * written to error what is wrong: then nothing must be served. */
+bool run_as_become(const struct run_as *as, struct buf *error);
+
+/* From here on: no core dump, no look into the memory by others of the same user, and no program that is run gets more
+ * rights than this one. What is forked or run inherits the last, and must ask for the others itself. */
+void run_as_seal(void);
+
 /* Opens the socket that the configuration names, or checks the one that was inherited. -1 after having written to
  * error (one line) what is wrong and what to do. A stale unix socket is replaced; one in use is not. */
 int listener_open(const struct config *config, struct buf *error);
 
+/* Gives a unix socket's file to this user, and to his group where LISTEN_GROUP does not name one. */
+bool listener_give(const struct config *config, const struct run_as *as, struct buf *error);
+
 /* Removes a unix socket's file. */
 void listener_close(const struct config *config, int fd);
 
-/* Makes the state directory (mode 0700) if it is missing, and checks that it is ours alone: a directory, no symbolic
- * link, owned by this user, closed to others, writable. False after having written to error what is wrong. */
-bool state_dir_prepare(const char *path, struct buf *error);
+/* Makes the state directory (mode 0700) if it is missing, and checks that it is this user's alone: a directory, no symbolic
+ * link, closed to others; if it was open to them, without anything of theirs in it. Root gives one of its own, with what
+ * is in it, to the user that it will become. False after having written to error what is wrong. */
+bool state_dir_prepare(const char *path, const struct run_as *as, struct buf *error);
+
+/* Whether the user that the process has become can use it. */
+bool state_dir_check(const char *path, struct buf *error);
 
 /* An upgrade: the program's file is run again in the same process, with the socket and the workers of the old one.
  * What it inherits stands in one variable of the environment. */

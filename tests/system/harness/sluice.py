@@ -114,6 +114,8 @@ class SpawnedSluice(Sluice):
         self.runtime = directory / "run"
         self.env_file = directory / "settings.env"
         values = {"DRAIN_SECONDS": 2, "WORKERS": 1, "LOG_LEVEL": "debug", "LOG_FILE": self.log, **OPEN, **settings}
+        if os.geteuid() == 0 and not owner:
+            values.setdefault("RUN_AS", "root")  # a web server hands no environment on
         lines = [f"{name}='{value}'" for name, value in values.items()]
         self.env_file.write_text("\n".join(lines) + "\n" + env_file)
         self.log.touch()
