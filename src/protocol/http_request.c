@@ -26,26 +26,36 @@ struct http_wanted {
     const char *name;
     size_t name_len;
     size_t offset;
+    bool once;
 };
 
-#define HTTP_WANTED(name, field) {name, sizeof name - 1, offsetof(struct http_request, field)}
+#define HTTP_WANTED(name, field, once) {name, sizeof name - 1, offsetof(struct http_request, field), once}
 
 static const struct http_wanted http_wanted[] = {
-    HTTP_WANTED("REQUEST_METHOD", method),         HTTP_WANTED("CONTENT_TYPE", content_type),
-    HTTP_WANTED("HTTP_AUTHORIZATION", authorization), HTTP_WANTED("HTTP_X_REQUEST_ID", request_id),
-    HTTP_WANTED("HTTP_ORIGIN", origin),            HTTP_WANTED("REMOTE_ADDR", remote_addr),
+    HTTP_WANTED("REQUEST_METHOD", method, true),
+    HTTP_WANTED("REQUEST_URI", uri, true),
+    HTTP_WANTED("CONTENT_TYPE", content_type, true),
+    HTTP_WANTED("CONTENT_LENGTH", length, true),
+    HTTP_WANTED("HTTP_AUTHORIZATION", authorization, true),
+    HTTP_WANTED("REMOTE_ADDR", remote_addr, true),
+    HTTP_WANTED("HTTP_X_REQUEST_ID", request_id, false),
+    HTTP_WANTED("HTTP_ORIGIN", origin, false),
 };
 
-static void http_request_take(struct http_request *out, struct slice var)
+/* False where it must not be repeated and is. */
+static bool http_request_take(struct http_request *out, struct slice var)
 {
     const char *equals = var.len > 0 ? memchr(var.ptr, '=', var.len) : NULL;
     size_t name_len = equals ? (size_t)(equals - var.ptr) : 0;
     for (size_t i = 0; i < sizeof http_wanted / sizeof *http_wanted; i++) {
         if (http_wanted[i].name_len != name_len || memcmp(var.ptr, http_wanted[i].name, name_len) != 0)
             continue;
-        *(struct slice *)(void *)((char *)out + http_wanted[i].offset) = slice_make(equals + 1, var.len - name_len - 1);
-        return;
+        struct slice *field = (struct slice *)(void *)((char *)out + http_wanted[i].offset);
+        bool repeated = http_wanted[i].once && field->ptr;
+        *field = slice_make(equals + 1, var.len - name_len - 1);
+        return !repeated;
     }
+    return true;
 }
 
 /* Whether a variable is text of the client's that may become a header line of ours or of the upstream request. */
@@ -89,10 +99,28 @@ static void http_request_split_uri(struct http_request *out, struct slice uri)
     out->query = mark ? slice_skip(uri, out->path.len + 1) : (struct slice){NULL, 0};
 }
 
+/* A blank would end it on the request line, and a number sign begins what no server is sent. */
+static bool http_target_is_sound(struct slice uri)
+{
+    return uri.len > 0 && !memchr(uri.ptr, ' ', uri.len) && !memchr(uri.ptr, '\t', uri.len) &&
+           !memchr(uri.ptr, '#', uri.len);
+}
+
+/* Letters, and the signs that methods are known to have: RFC 9110 (9.1) allows more. */
+static bool http_method_is_sound(struct slice method)
+{
+    for (size_t i = 0; i < method.len; i++) {
+        char c = method.ptr[i];
+        if (!(c >= 'A' && c <= 'Z') && !(c >= 'a' && c <= 'z') && c != '-' && c != '_')
+            return false;
+    }
+    return method.len > 0;
+}
+
 enum http_request_result http_request_parse(const char *const *vars, struct http_request *out)
 {
     *out = (struct http_request){.vars = vars, .content_length = -1};
-    bool clean = true;
+    bool clean = true, single = true;
     for (const char *const *v = vars; *v; v++) {
         struct slice var = slice_from_text(*v);
         bool header = slice_starts_with(var, SLICE_LITERAL("HTTP_"));
@@ -100,17 +128,18 @@ enum http_request_result http_request_parse(const char *const *vars, struct http
             out->header_bytes += var.len;
         if (header || http_request_is_outside(var))
             clean = clean && http_text_is_clean(var);
-        http_request_take(out, var);
+        single = http_request_take(out, var) && single;
     }
-    http_request_split_uri(out, http_request_variable(out, "REQUEST_URI"));
+    http_request_split_uri(out, out->uri);
     if (out->header_bytes > HTTP_HEADERS_MAX_BYTES)
         return HTTP_REQUEST_HEADERS_TOO_LARGE;
-    if (!clean || out->method.len == 0 || out->path.len == 0)
+    if (!clean || !http_method_is_sound(out->method) || !http_target_is_sound(out->uri) || out->path.len == 0)
         return HTTP_REQUEST_BAD_VARIABLE;
-    struct slice length = http_request_variable(out, "CONTENT_LENGTH");
-    if (length.len == 0)
+    if (!single)
+        return HTTP_REQUEST_REPEATED;
+    if (out->length.len == 0)
         return HTTP_REQUEST_OK;
-    out->content_length = http_parse_length(length);
+    out->content_length = http_parse_length(out->length);
     return out->content_length < 0 ? HTTP_REQUEST_BAD_LENGTH : HTTP_REQUEST_OK;
 }
 

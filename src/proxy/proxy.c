@@ -56,8 +56,10 @@ static void proxy_refuse_request(struct exchange *x, enum http_request_result re
         error.args[0] = SLICE_LITERAL(limit);
     } else if (result == HTTP_REQUEST_BAD_LENGTH) {
         error.args[0] = SLICE_LITERAL("Content-Length is not a number");
+    } else if (result == HTTP_REQUEST_REPEATED) {
+        error.args[0] = SLICE_LITERAL("a header that may be sent once, such as Authorization, is there twice");
     } else {
-        error.args[0] = SLICE_LITERAL("a header holds control characters, or the request has no target");
+        error.args[0] = SLICE_LITERAL("a header holds control characters, or the method or the target is none");
     }
     answer_error(x, EXCHANGE_REFUSED, &error);
 }

@@ -2,8 +2,8 @@
  * Where a request goes, by the path as the client sent it.
  *
  * Served are BASE_PATH/v1/… and what is about Sluice itself: /health, /metrics and /status, with the prefix and without
- * it, for a monitor that asks the machine itself. A path with "." or ".." segments is never passed on: what an upstream
- * would make of it is not ours to guess.
+ * it, for a monitor that asks the machine itself. A path with "." or ".." segments is never passed on, however they and
+ * the slashes around them are written: what an upstream would make of it is not ours to guess.
  */
 #include "exchange.h"
 
@@ -15,7 +15,7 @@ static struct slice route_strip(struct slice path, struct slice prefix, bool *ma
     return *matched ? rest : path;
 }
 
-/* A segment that is "." or "..", its dots written plainly or as %2e. */
+/* A segment that is "." or "..", its dots written plainly or as %2e; parameters behind a semicolon do not count. */
 static bool route_is_dot_segment(struct slice segment)
 {
     size_t dots = 0;
@@ -24,6 +24,8 @@ static bool route_is_dot_segment(struct slice segment)
             segment = slice_skip(segment, 1);
         else if (slice_starts_with_nocase(segment, SLICE_LITERAL("%2e")))
             segment = slice_skip(segment, 3);
+        else if (segment.ptr[0] == ';')
+            break;
         else
             return false;
         dots++;
@@ -31,16 +33,27 @@ static bool route_is_dot_segment(struct slice segment)
     return dots == 1 || dots == 2;
 }
 
+/* How many bytes at the front some reader takes for the end of a segment; 0: none. */
+static size_t route_separator(struct slice path)
+{
+    if (path.ptr[0] == '/' || path.ptr[0] == '\\')
+        return 1;
+    bool encoded = path.ptr[0] == '%' && (slice_starts_with_nocase(path, SLICE_LITERAL("%2f")) ||
+                                          slice_starts_with_nocase(path, SLICE_LITERAL("%5c")));
+    return encoded ? 3 : 0;
+}
+
 static bool route_has_dot_segments(struct slice path)
 {
-    while (path.len > 0) {
-        const char *slash = memchr(path.ptr, '/', path.len);
-        size_t len = slash ? (size_t)(slash - path.ptr) : path.len;
-        if (route_is_dot_segment(slice_take(path, len)))
+    size_t begin = 0, i = 0;
+    while (i < path.len) {
+        size_t skip = route_separator(slice_skip(path, i));
+        if (skip > 0 && route_is_dot_segment(slice_take(slice_skip(path, begin), i - begin)))
             return true;
-        path = slice_skip(path, len + 1);
+        i += skip > 0 ? skip : 1;
+        begin = skip > 0 ? i : begin;
     }
-    return false;
+    return route_is_dot_segment(slice_skip(path, begin));
 }
 
 static void route_refuse(struct exchange *x, enum openai_error_id id)
@@ -64,9 +77,20 @@ bool route_own(struct exchange *x)
     return health_answer(x, path) || metrics_answer(x, path) || status_answer(x, path);
 }
 
+/* An upstream that serves them would show what it was sent, with its key, or connect to somebody else. */
+static bool route_method_is_closed(struct slice method)
+{
+    return slice_equals_nocase(method, SLICE_LITERAL("TRACE")) || slice_equals_nocase(method, SLICE_LITERAL("TRACK")) ||
+           slice_equals_nocase(method, SLICE_LITERAL("DEBUG")) || slice_equals_nocase(method, SLICE_LITERAL("CONNECT"));
+}
+
 /* What is never passed on, whoever asks. */
 static bool route_is_closed(struct exchange *x)
 {
+    if (route_method_is_closed(x->http.method)) {
+        route_refuse(x, OPENAI_ERROR_WRONG_METHOD);
+        return true;
+    }
     struct slice upgrade = http_request_variable(&x->http, "HTTP_UPGRADE");
     bool websocket = slice_equals_text(x->http.method, "GET") &&
                      (endpoint_is_websocket(x->api_path) || slice_equals_nocase(upgrade, SLICE_LITERAL("websocket")));

@@ -39,6 +39,15 @@ static void upstream_add(struct upstream_headers *h, const char *line)
         h->lines[h->count++] = line;
 }
 
+/* What a front server makes of a header's name; another peer could send what is none. */
+static bool upstream_is_name(struct slice name)
+{
+    for (size_t i = 0; i < name.len; i++)
+        if (!isupper((unsigned char)name.ptr[i]) && !isdigit((unsigned char)name.ptr[i]) && name.ptr[i] != '_')
+            return false;
+    return true;
+}
+
 static bool upstream_matches(struct slice name, const char *pattern)
 {
     enum { FIRST = sizeof "HTTP_" - 1 }; /* the first letter that differs: it decides most of the time */
@@ -46,7 +55,7 @@ static bool upstream_matches(struct slice name, const char *pattern)
         return false;
     struct slice known = slice_from_text(pattern);
     if (known.ptr[known.len - 1] == '*')
-        return slice_starts_with(name, slice_take(known, known.len - 1));
+        return slice_starts_with(name, slice_take(known, known.len - 1)) && upstream_is_name(name);
     return slice_equals(name, known);
 }
 

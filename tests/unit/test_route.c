@@ -135,6 +135,15 @@ static void paths(void **state)
         {"", "/v1/%2e%2E/x", "error unknown_url"},
         {"", "/v1/.%2e/x", "error unknown_url"},
         {"", "/v1/%2e", "error unknown_url"},
+        {"", "/v1/a/..%2fb", "error unknown_url"},
+        {"", "/v1/a%2F..", "error unknown_url"},
+        {"", "/v1/a%5c.%2e%5Cb", "error unknown_url"},
+        {"", "/v1/a\\..\\b", "error unknown_url"},
+        {"", "/v1/..;x=y/b", "error unknown_url"},
+        {"", "/v1/%2e.;/b", "error unknown_url"},
+        {"", "/v1/.;", "error unknown_url"},
+        {"", "/v1/a%2fb..%2f..c", "api /a%2fb..%2f..c"},
+        {"", "/v1/;a/x;..", "api /;a/x;.."},
         {"", "/v1/.../x", "api /.../x"},
         {"", "/v1/..a/b..", "api /..a/b.."},
         {"", "/v1/%2e%2/x", "api /%2e%2/x"},
@@ -164,6 +173,15 @@ static void administration_is_closed_unless_it_is_opened(void **state)
     }
 }
 
+static void methods_that_show_the_request_are_refused(void **state)
+{
+    (void)state;
+    static const char *const methods[] = {"TRACE", "trace", "TRACK", "DEBUG", "CONNECT"};
+    for (size_t i = 0; i < TEST_COUNT(methods); i++)
+        assert_string_equal(route("", true, methods[i], "/v1/new", NULL), "error wrong_method");
+    assert_string_equal(route("", true, "TRACES", "/v1/new", NULL), "api /new");
+}
+
 static void websockets_are_refused(void **state)
 {
     (void)state;
@@ -189,6 +207,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(paths),
         cmocka_unit_test(administration_is_closed_unless_it_is_opened),
+        cmocka_unit_test(methods_that_show_the_request_are_refused),
         cmocka_unit_test(websockets_are_refused),
         cmocka_unit_test(a_preflight_is_answered_before_anything_is_judged),
     };

@@ -41,6 +41,7 @@ static const struct key keys[] = {
     KEY("wrong-length", KIND_INT, wrong_length),
     KEY("endless-header", KIND_INT, endless_header),
     KEY("headers", KIND_INT, headers),
+    KEY("odd-header", KIND_INT, odd_header),
     KEY("slow-head", KIND_MS, slow_head_us),
     KEY("drip", KIND_MS, drip_us),
     KEY("read-pace", KIND_MS, read_pace_us),

@@ -23,6 +23,7 @@ struct directive {
     int64_t split;
     int64_t wrong_length;
     int64_t headers;
+    int64_t odd_header;
     int64_t size; /* -1: the endpoint's own */
     int64_t cached; /* tokens */
     int64_t error_event;

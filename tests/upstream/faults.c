@@ -33,6 +33,23 @@ void faults_extra_headers(struct buf *out, int64_t count)
     }
 }
 
+/* The number of one that is wanted; 0 and beyond the last: none. */
+void faults_odd_header(struct buf *out, int64_t number)
+{
+    static const char *const lines[] = {
+        "openai-cr: a\rx-evil: 1",     "openai-lf: a\nx-evil: 2",    "openai-fold: a\r\n x-evil: 3",
+        "openai-escape: \x1b[31m",     "openai-delete: \x7f",        "openai-high: \xff\xfe",
+        "openai name: 4",              "openai-a\rx-evil: 5",        "status: 500 evil",
+        "x-sendfile: /etc/passwd",     "x-accel-redirect: /health",  "x-lighttpd-send-file: /etc/passwd",
+        "location: /a\rx-evil: 6",     "content-type: text/html\rx-evil: 7",
+        ": 8",                         "x-evil",                     "x-request-id: a\nstatus: 500",
+    };
+    if (number > 0 && (size_t)number <= sizeof lines / sizeof *lines) {
+        buf_puts(out, lines[number - 1]);
+        BUF_LIT(out, "\r\n");
+    }
+}
+
 void faults_reset_on_close(evutil_socket_t fd)
 {
     struct linger at_once = {1, 0};

@@ -10,6 +10,7 @@ void faults_send_garbage(struct conn *c);
 /* One more piece of a header that never ends. */
 void faults_endless_piece(struct conn *c, struct buf *out);
 void faults_extra_headers(struct buf *out, int64_t count);
+void faults_odd_header(struct buf *out, int64_t number);
 void faults_reset_on_close(evutil_socket_t fd);
 
 /* SSE with CRLF line ends. */

@@ -139,6 +139,7 @@ static void head_build(struct conn *c)
     put_header(out, "retry-after-ms", c->dir.retry_after_ms);
     put_header(out, "x-should-retry", c->dir.should_retry);
     faults_extra_headers(out, c->dir.headers);
+    faults_odd_header(out, c->dir.odd_header);
 }
 
 static bool step_delay(struct conn *c)

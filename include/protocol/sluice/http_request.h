@@ -23,13 +23,15 @@ struct http_request {
     struct slice origin;
     struct slice remote_addr;
     int64_t content_length; /* bytes; -1: not said (a chunked body) */
+    struct slice uri, length; /* REQUEST_URI and CONTENT_LENGTH as they came */
     size_t header_bytes;    /* names and values of all HTTP_ variables */
     const char *const *vars; /* "NAME=value", NULL at the end */
 };
 
 enum http_request_result {
     HTTP_REQUEST_OK,
-    HTTP_REQUEST_BAD_VARIABLE, /* no method or URI, or a control character in a header */
+    HTTP_REQUEST_BAD_VARIABLE, /* no method or URI, one that is none, or a control character in a header */
+    HTTP_REQUEST_REPEATED,     /* what may be there once is there twice: two readers might take different ones */
     HTTP_REQUEST_BAD_LENGTH,   /* CONTENT_LENGTH is not a number */
     HTTP_REQUEST_HEADERS_TOO_LARGE
 };
