@@ -165,6 +165,7 @@ bool state_dir_check(const char *path, struct buf *error)
 {
     if (access(path, R_OK | W_OK | X_OK) == 0)
         return true;
-    buf_printf(error, "STATE_DIR: %s: is not writable by user %ld: %s", path, (long)geteuid(), strerror(errno));
+    buf_printf(error, "STATE_DIR: %s: is not writable by user %ld: %s; name a directory that is, or another user (RUN_AS)", path,
+               (long)geteuid(), strerror(errno));
     return false;
 }

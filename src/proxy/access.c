@@ -8,11 +8,11 @@
 
 #include "sluice/network.h"
 
+/* An empty header counts, too: it may be the client's, who hides the proxy's own behind it. */
 static bool access_came_through_a_proxy(const struct exchange *x)
 {
-    return http_request_variable(&x->http, "HTTP_X_FORWARDED_FOR").len > 0 ||
-           http_request_variable(&x->http, "HTTP_FORWARDED").len > 0 ||
-           http_request_variable(&x->http, "HTTP_X_REAL_IP").len > 0;
+    return http_request_variable(&x->http, "HTTP_X_FORWARDED_FOR").ptr ||
+           http_request_variable(&x->http, "HTTP_FORWARDED").ptr || http_request_variable(&x->http, "HTTP_X_REAL_IP").ptr;
 }
 
 static bool access_by_address(const struct exchange *x)

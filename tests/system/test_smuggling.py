@@ -388,3 +388,14 @@ def test_variables(peer_stack, name):
         assert connection.answer().status == 200
         assert_sound_upstream(peer_stack)
     assert_unharmed(peer_stack)
+
+
+@pytest.mark.parametrize("first", ["", "127.0.0.1"])
+def test_a_proxy_cannot_be_hidden(peer_stack, first):
+    """Of two headers about a proxy the client's own stands in front of the proxy's: the numbers stay closed."""
+    values = head(REQUEST_METHOD="GET", REQUEST_URI="/metrics", REMOTE_ADDR="127.0.0.1", CONTENT_TYPE=None, CONTENT_LENGTH=None)
+    for more, status in ([], 200), ([("HTTP_X_FORWARDED_FOR", first), ("HTTP_X_FORWARDED_FOR", "192.0.2.1")], 403):
+        params = b"".join(pair(key.encode(), value.encode()) for key, value in values + more)
+        with Connection(peer_stack.sluice.socket) as connection:
+            connection.send(begin() + pieces(PARAMS, params) + pieces(STDIN, b""))
+            assert connection.answer().status == status

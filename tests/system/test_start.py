@@ -1,8 +1,10 @@
 """start.sh as a user runs it: without a terminal, with settings in the environment, several at once, and its end."""
 
 import os
+import pwd
 import re
 import shlex
+import shutil
 import signal
 import stat
 import subprocess
@@ -11,7 +13,7 @@ import httpx
 import pytest
 
 from harness import keys
-from harness.process import ROOT, Process, children_of, clean_environment, free_port, has_ipv6, state_of, wait_until
+from harness.process import ROOT, Process, children_of, clean_environment, free_port, has_ipv6, short_directory, state_of, wait_until
 from harness.bodies import chat
 from harness.sim import Simulator
 from harness.sluice import SANITIZED
@@ -145,6 +147,24 @@ def test_no_secret_is_on_a_command_line(start, sim):
     for pid in [one.process.pid, *one.children]:
         command = open(f"/proc/{pid}/cmdline").read()
         assert not any(secret in command for secret in keys.ALL)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("front", ["lighttpd", "nginx", "apache"])
+def test_root_serves_as_another_user(start, front):
+    place = short_directory()
+    place.chmod(0o711)
+    try:
+        started = start("--front", front, RUN_AS="", STATE_DIR=place / "state", CLIENT_API_KEYS=keys.CLIENT)
+        assert started.ask(keys.CLIENT).status_code == 200
+        servers = [pid for pid in started.children if os.readlink(f"/proc/{pid}/exe").endswith("/sluice")]
+        assert len(servers) >= 2
+        for pid in servers:
+            status = dict(line.split(":", 1) for line in open(f"/proc/{pid}/status").read().splitlines())
+            assert set(status["Uid"].split()) == {str(pwd.getpwnam("www-data").pw_uid)}
+        assert started.stop() == 143
+    finally:
+        shutil.rmtree(place)
 
 
 def test_both_addresses_of_localhost(start):

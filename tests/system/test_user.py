@@ -63,7 +63,9 @@ class Place:
         if self.front:
             self.front.stop()
         for process in reversed(self.started):
-            process.stop()
+            serves = process.status is None
+            status = process.stop()
+            assert not serves or status == 0, process.text()[-2000:]
         self.sim.stop()
         reports = sanitizer_reports(self.directory)
         shutil.rmtree(self.directory, ignore_errors=True)

@@ -64,7 +64,7 @@ struct option {
 const struct option *options_at(size_t index);
 
 /* Number of rows, as a constant for arrays beside the table. */
-enum { OPTIONS_COUNT = 57 };
+enum { OPTIONS_COUNT = 58 };
 
 enum { OPTION_SHARE_WHOLE = 1000000 };
 
