@@ -91,14 +91,25 @@ static bool cache_begin_stream(struct exchange *x, int64_t age_us)
     return answer_head(x, 200, -1);
 }
 
+/* Each ends in an empty line, and none is within one: the JSON is compact. */
+static uint64_t cache_count_events(struct slice events)
+{
+    uint64_t n = 0;
+    for (const char *at = events.ptr, *end = at + events.len; (at = memmem(at, (size_t)(end - at), "\n\n", 2)); at += 2)
+        n++;
+    return n;
+}
+
 static void cache_give_stream(struct exchange *x, struct slice object, int64_t age_us)
 {
     struct buf events;
     buf_init(&events, 4 * object.len + EXCHANGE_HOLD_MAX);
     if (!cached_answer_stream(object, x->fields.include_usage, &events))
         cache_go_upstream(x); /* no answer that can be told as a stream */
-    else if (cache_begin_stream(x, age_us) && answer_body(x, buf_slice(&events)))
+    else if (cache_begin_stream(x, age_us) && answer_body(x, buf_slice(&events))) {
+        x->events += cache_count_events(buf_slice(&events));
         answer_complete(x, EXCHANGE_CACHED);
+    }
     buf_free(&events);
 }
 

@@ -122,7 +122,7 @@ static void record_request(struct exchange *x, struct slice endpoint, const char
     metrics_count(m, METRICS_REQUEST_ENDS, &(struct metrics_values){{slice_from_text(end)}}, 1);
     if (x->error)
         metrics_count(m, METRICS_ERRORS, &(struct metrics_values){{slice_from_text(x->error)}}, 1);
-    metrics_count(m, METRICS_STREAM_EVENTS, NULL, x->record.stream ? x->events : 0);
+    metrics_count(m, METRICS_STREAM_EVENTS, NULL, x->cache_result ? x->events : 0);
 }
 
 /* Not where a part of the time was another's: a retry's pause, a slow client's body, an answer that flowed by. */
