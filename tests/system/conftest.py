@@ -13,7 +13,8 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from harness.caching import STORES, CachingStack  # noqa: E402  (after the path)
+from harness import secrets  # noqa: E402  (after the path)
+from harness.caching import STORES, CachingStack  # noqa: E402
 from harness.redis import AVAILABLE as REDIS_AVAILABLE  # noqa: E402
 from harness.sluice import SANITIZED  # noqa: E402
 from harness.stack import Stack  # noqa: E402
@@ -21,6 +22,17 @@ from harness.tls import forget_certificate  # noqa: E402
 
 # What starts Sluice, and what web servers send, are the matter of these: the release build shows it.
 collect_ignore = ["test_spawners.py", "test_front_records.py"] if SANITIZED else []
+
+
+secrets.start()
+
+
+@pytest.fixture(autouse=True)
+def no_secret_is_left(request):
+    """Behind all other fixtures: what the test's processes left in its directory, and what Sluice answered."""
+    yield
+    directory = request.node.funcargs.get("tmp_path")
+    secrets.check(*([directory] if directory else []))
 
 
 def pytest_unconfigure():

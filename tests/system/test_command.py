@@ -1,11 +1,10 @@
 """The command line: --check-config, --print-config, --help, --version, and settings that stop the start."""
 
 import json
-import shutil
 
 import pytest
 
-from harness import keys
+from harness import keys, secrets
 from harness.process import Process, clean_environment, short_directory, wait_until
 from harness.sluice import BINARY, run, sanitizer_environment
 
@@ -106,4 +105,4 @@ def test_a_socket_in_use_is_refused(tmp_path):
         assert first.status is None and (directory / "s").exists()
     finally:
         first.stop()
-        shutil.rmtree(directory)
+        secrets.remove_directory(directory)

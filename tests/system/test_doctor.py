@@ -1,7 +1,6 @@
 """`sluice doctor`: nothing is found in what is shipped, and each of many planted faults is, with its directive."""
 
 import re
-import shutil
 import socket
 import subprocess
 import time
@@ -9,7 +8,7 @@ import time
 import httpx
 import pytest
 
-from harness import keys
+from harness import keys, secrets
 from harness.doctor import findings, run_doctor
 from harness.fault_fronts import FAULTY_FRONTS
 from harness.process import Process, clean_environment, free_port, short_directory, wait_until
@@ -29,7 +28,7 @@ def sluice():
                      MAX_BODY_BYTES="2MiB", WORKERS=2)
     yield running
     running.stop()
-    shutil.rmtree(directory, ignore_errors=True)
+    secrets.remove_directory(directory)
 
 
 @pytest.fixture
@@ -58,7 +57,7 @@ def make_front(sluice):
     yield make
     for front in fronts:
         front.stop()
-    shutil.rmtree(directory, ignore_errors=True)
+    secrets.remove_directory(directory)
 
 
 # ---- what is right --------------------------------------------------------------------------------------------------

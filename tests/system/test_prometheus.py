@@ -13,7 +13,7 @@ import time
 import httpx
 import pytest
 
-from harness import keys
+from harness import keys, secrets
 from harness.bodies import chat
 from harness.process import ROOT, Process, free_port, short_directory, wait_until
 
@@ -64,7 +64,7 @@ class Prometheus:
     def stop(self):
         self.http.close()
         self.process.stop()
-        shutil.rmtree(self.directory, ignore_errors=True)
+        secrets.remove_directory(self.directory)
 
 
 def mixed_requests(stack, until):

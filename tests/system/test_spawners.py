@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from harness import clients, facts, keys
+from harness import clients, facts, keys, secrets
 from harness.bodies import chat
 from harness.front import AS_ROOT, DEPLOY, Apache, Nginx
 from harness.process import Process, children_of, clean_environment, free_port, short_directory, state_of, wait_until
@@ -37,7 +37,7 @@ def place():
     simulator = Simulator(directory)
     yield directory, simulator
     simulator.stop()
-    shutil.rmtree(directory, ignore_errors=True)
+    secrets.remove_directory(directory)
 
 
 def settings_text(simulator, **more):

@@ -12,7 +12,7 @@ import subprocess
 import httpx
 import pytest
 
-from harness import keys
+from harness import keys, secrets
 from harness.process import ROOT, Process, children_of, clean_environment, free_port, has_ipv6, short_directory, state_of, wait_until
 from harness.bodies import chat
 from harness.sim import Simulator
@@ -52,6 +52,13 @@ class Start:
     def stop(self, number=signal.SIGTERM):
         return self.process.stop(number)
 
+    def check_what_it_printed(self):
+        """The lines to be copied have a client key in them, and no other line has one."""
+        secrets.is_foreign(self.process.log)
+        lines = [line for line in self.process.text().splitlines() if not line.startswith(("curl ", "client = OpenAI("))]
+        leaks = secrets.leaks_in_text("what it printed", *lines)
+        assert not leaks, leaks
+
 
 @pytest.fixture
 def start(tmp_path):
@@ -65,6 +72,7 @@ def start(tmp_path):
     for one in started:
         if one.process.status is None:
             one.stop()
+        one.check_what_it_printed()
 
 
 @pytest.fixture

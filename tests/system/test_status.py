@@ -87,8 +87,7 @@ def test_what_a_person_sees(make_stack, browser, theme, tmp_path):
 
 @needs_browser
 def test_the_page_asks_for_a_token(make_stack, browser):
-    stack = busy(make_stack, METRICS__ALLOW="none", METRICS__TOKEN="page-token-5Gh7")
-    stack.secrets.add("page-token-5Gh7")
+    stack = busy(make_stack, METRICS__ALLOW="none", METRICS__TOKEN="page-token-5Gh7-Lc9Vx2Qm")
     browser.open(stack.origin + "/status")
     wait_until(lambda: "This page needs a token" in browser.text(), "the question")
     assert "team search" not in browser.text()
@@ -98,7 +97,7 @@ def test_the_page_asks_for_a_token(make_stack, browser):
     """
     browser.run(submit % "wrong")
     wait_until(lambda: "not the right one" in browser.text(), "the refusal")
-    browser.run(submit % "page-token-5Gh7")
+    browser.run(submit % "page-token-5Gh7-Lc9Vx2Qm")
     wait_until(lambda: "team search" in browser.text(), "the numbers")
     assert "page-token" not in browser.run("return location.href")
 

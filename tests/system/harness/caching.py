@@ -82,6 +82,8 @@ class CachingStack(Stack):
     def stop(self, check=True):
         try:
             super().stop(check)
+            if self.redis:
+                self.redis.check_what_it_holds()
         finally:
             if self.redis:
                 self.redis.stop()

@@ -8,6 +8,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from . import secrets
+
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -70,12 +72,15 @@ class Process:
         self.name = name
         self.log = Path(log)
         self._file = open(self.log, "ab")
+        environment = environment if environment is not None else clean_environment()
+        secrets.is_output(self.log)
+        secrets.note_settings(environment)
         self._child = subprocess.Popen(
             [str(part) for part in command],
             stdin=subprocess.DEVNULL,
             stdout=self._file,
             stderr=subprocess.STDOUT,
-            env=environment if environment is not None else clean_environment(),
+            env=environment,
             cwd=cwd,
             start_new_session=True,
         )

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import threading
 
+from . import secrets
 from .process import Process, free_port, wait_until
 
 AVAILABLE = bool(shutil.which("redis-server"))
@@ -28,7 +29,7 @@ class Redis:
 
     def start(self):
         command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.directory, "--save", "",
-                   "--appendonly", "no", *self.options]
+                   "--appendonly", "no", "--rdbcompression", "no", *self.options]
         self.process = Process("redis", command, self.directory / "redis.log")
         wait_until(lambda: self.process.must_live() and self.command("PING") == "PONG", "an answer of Redis")
 
@@ -36,6 +37,15 @@ class Redis:
         if self.process:
             self.process.stop(number)
         self.process = None
+
+    def check_what_it_holds(self):
+        """Fails where a secret is in it."""
+        dump = self.directory / "dump.rdb"
+        if self.process and self.command("SAVE") == "OK":
+            try:
+                secrets.check(dump)
+            finally:
+                dump.unlink()
 
     def command(self, *words):
         return subprocess.run(["redis-cli", "-p", str(self.port), *words], capture_output=True, text=True,

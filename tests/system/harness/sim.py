@@ -5,6 +5,7 @@ from pathlib import Path
 
 import httpx
 
+from . import secrets
 from .process import ROOT, Process, wait_until
 
 BINARY = Path(os.environ.get("SLUICE_SIM_BIN", ROOT / "build" / "release" / "openai-sim"))
@@ -16,10 +17,12 @@ class Simulator:
         self.process = Process(
             "simulator", [BINARY, "--port", "0", "--port-file", port_file, *arguments], directory / "sim.log"
         )
+        secrets.is_foreign(self.process.log)
         wait_until(lambda: self.process.must_live() and port_file.exists() and port_file.read_text().strip(),
                    "the simulator's port")
         self.origin = f"{scheme}://127.0.0.1:{port_file.read_text().strip()}"
         self.base_url = self.origin + "/v1"
+        secrets.is_foreign_port(int(self.origin.rpartition(":")[2]))
         self._http = httpx.Client(base_url=self.origin, trust_env=False, verify=False, timeout=30)
 
     def _post(self, name, text=""):

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from . import secrets
 from .process import ROOT, Process, children_of, clean_environment, free_port, wait_until
 
 BINARY = Path(os.environ.get("SLUICE_BIN", ROOT / "build" / "release" / "sluice"))
@@ -31,12 +32,15 @@ def sanitizer_reports(directory):
 def run(*arguments, cwd, **settings):
     """Runs sluice to its end, as for --check-config, with these settings only."""
     environment = clean_environment(**sanitizer_environment(cwd), **settings)
+    secrets.note_settings(environment)
     result = subprocess.run(
         [str(BINARY), *arguments], env=environment, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True,
         timeout=30, check=False,
     )
     reports = sanitizer_reports(cwd)
     assert not reports, reports
+    leaks = secrets.leaks_in_text("what it printed", result.stdout, result.stderr)
+    assert not leaks, leaks
     return result
 
 
@@ -50,6 +54,7 @@ class Sluice:
         self.address = f"127.0.0.1:{self.port}" if self.port else f"unix:{self.socket}"
         self.env_file = directory / "settings.env"
         self.env_file.write_text(env_file)
+        secrets.note_settings_text(env_file)
         self.env_file.chmod(0o600)
         # No limits and no cache but for the tests about them: the others ask often, and want each request to go upstream.
         values = {"STATE_DIR": directory / "state", "DRAIN_SECONDS": 2, "WORKERS": 1, "LOG_LEVEL": "debug", **OPEN}
@@ -118,6 +123,7 @@ class SpawnedSluice(Sluice):
             values.setdefault("RUN_AS", "root")  # a web server hands no environment on
         lines = [f"{name}='{value}'" for name, value in values.items()]
         self.env_file.write_text("\n".join(lines) + "\n" + env_file)
+        secrets.note_settings_text(self.env_file.read_text())
         self.log.touch()
         for path in (self.state, self.runtime):
             path.mkdir(mode=0o700)

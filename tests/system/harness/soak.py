@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 
-from . import keys
+from . import keys, secrets
 from .bodies import chat
 from .process import children_of, short_directory, wait_until
 from .sluice import BINARY, SANITIZED
@@ -160,7 +160,7 @@ class Soak:
         try:
             self.stack.stop()
         finally:
-            shutil.rmtree(self.place, ignore_errors=True)
+            secrets.remove_directory(self.place)
 
 
 SHORT = (6, 1) if SANITIZED else (30, 3)
