@@ -232,8 +232,14 @@ def assert_closed(pid, uid):
     assert as_user(uid, "ls", f"/proc/{pid}/fd").returncode != 0
 
 
-def test_the_same_user_cannot_look_into_a_process(place):
-    process = place.start(RUN_AS=str(NUMBER))
+@pytest.mark.parametrize("by", ["root", "himself"])
+def test_the_same_user_cannot_look_into_a_process(place, by):
+    """Started by root, and without him."""
+    settings = {"RUN_AS": str(NUMBER)} if by == "root" else {"LISTEN_GROUP": ""}
+    place.directory.chmod(0o777)
+    place.settings(**settings)
+    run = () if by == "root" else ("setpriv", "--reuid", str(NUMBER), "--regid", str(WEB.pw_gid), "--clear-groups")
+    process = place.start(*run, **settings)
     mine = subprocess.Popen(["setpriv", "--reuid", str(NUMBER), "--regid", str(NUMBER), "--clear-groups", "sleep", "60"])
     try:
         # Of a process that does not forbid it he can see all this: the test tells the two apart.

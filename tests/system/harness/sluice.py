@@ -136,8 +136,9 @@ class SpawnedSluice(Sluice):
         self.env_file.chmod(0o600)
 
     def processes(self):
-        """Those that run this directory's binary."""
-        return [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/exe") if _target_of(path) == str(self.binary)]
+        """Those that run with this directory's settings. (Their files only root may see.)"""
+        return [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cmdline")
+                if _arguments_of(path)[1:] == ["--env-file", str(self.env_file)]]
 
     def log_lines(self):
         return [json.loads(line) for line in self.log.read_text().splitlines()]
@@ -149,8 +150,8 @@ class SpawnedSluice(Sluice):
         assert not reports, reports
 
 
-def _target_of(link):
+def _arguments_of(command_line):
     try:
-        return os.readlink(link)
+        return command_line.read_text(errors="replace").split("\0")[:-1]
     except OSError:
-        return None
+        return []
