@@ -6,13 +6,12 @@ A run of the tests takes every seventh call; SLUICE_FAULTS_EVERY=1 takes each.
 
 import concurrent.futures
 import resource
-import shutil
 from pathlib import Path
 
 import httpx
 import pytest
 
-from harness import fastcgi, keys
+from harness import fastcgi, keys, secrets
 from harness.bodies import chat
 from harness.fastcgi import Answer
 from harness.faults import Faults
@@ -50,7 +49,7 @@ def make_sweep():
         sluice.stop()
         faults.close()
     sim.stop()
-    shutil.rmtree(directory)
+    secrets.remove_directory(directory)
 
 
 def sweep_all(sweep, *asks):

@@ -5,13 +5,12 @@ import contextlib
 import hashlib
 import os
 import resource
-import shutil
 import threading
 import time
 
 import pytest
 
-from harness import fastcgi, keys
+from harness import fastcgi, keys, secrets
 from harness.hostile import ATTACKS, Peer
 from harness.process import memory_of, short_directory, wait_until
 from harness.sim import Simulator
@@ -37,7 +36,7 @@ class Server:
     def stop(self):
         self.sluice.stop()
         self.sim.stop()
-        shutil.rmtree(self.directory)
+        secrets.remove_directory(self.directory)
 
 
 @pytest.fixture(scope="module")
