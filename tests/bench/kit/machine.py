@@ -19,8 +19,11 @@ def cpu_ns(pids):
     """CPU time of these processes so far; the kernel counts it in nanoseconds."""
     total = 0
     for pid in pids:
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            total += int((task / "schedstat").read_text().split()[0])
+        for task in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+            try:
+                total += int(task.read_text().split()[0])
+            except (FileNotFoundError, ProcessLookupError):
+                pass  # a thread that has just ended
     return total
 
 
@@ -70,6 +73,12 @@ def _libcurl():
     return library.curl_version().decode().split()[0].partition("/")[2]
 
 
+def _commit():
+    """Of the sources, with "+" where files have been changed since."""
+    text = _first_line("git", "-C", str(ROOT), "describe", "--always", "--abbrev=9", "--dirty=+")
+    return text if re.fullmatch(r"[\w.+-]+", text) else "unknown"
+
+
 def describe():
     cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     system = os.uname()
@@ -79,6 +88,10 @@ def describe():
         "kernel": f"{system.sysname} {system.release.partition('-')[0]}",
         "sluice": _version_in(_first_line(str(BUILD / "sluice"), "--version")),
         "libcurl": _libcurl(),
+        "commit": _commit(),
         "lighttpd": _version_in(_first_line("lighttpd", "-v")),
         "nginx": _version_in(_first_line("nginx", "-v")),
+        "apache": _version_in(_first_line("apache2", "-v")),
+        "haproxy": _version_in(_first_line("haproxy", "-v")),
+        "redis": _version_in(_first_line("redis-server", "--version")),
     }

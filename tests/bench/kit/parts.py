@@ -7,12 +7,27 @@ import socket
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 from .machine import BUILD, favour
+from harness.front import ApacheProxy
 from harness.process import ROOT, Process, children_of, clean_environment, free_port, short_directory, wait_until
+from harness.redis import Redis
 from harness.sluice import Sluice
 
 KEY = "sk-bench-5qJm2Rw8"
+
+# All that production has on: limits that count every request and refuse none; cache, usage, metrics and log.
+SETTINGS = {
+    "CLIENT_API_KEYS": KEY,
+    "OPENAI_API_KEY": "sk-upstream",
+    "RATE_LIMIT__REQUESTS_PER_MINUTE": 1000000000,
+    "RATE_LIMIT__TOKENS_PER_MINUTE": 1000000000,
+    "RATE_LIMIT__CONCURRENT_REQUESTS": 20000,
+    "CACHE__ENABLED": "true",
+    "LOG_LEVEL": "info",
+    "LISTEN_MODE": "0666",  # Apache's processes are another user's
+}
 
 NGINX_CONF = """\
 daemon off;
@@ -21,7 +36,7 @@ worker_processes 1;
 worker_rlimit_nofile {files};
 pid nginx.pid;
 error_log stderr warn;
-events {{ worker_connections 16384; }}
+events {{ worker_connections {files}; }}
 http {{
     access_log off;
     default_type application/json;
@@ -33,7 +48,7 @@ http {{
     client_max_body_size 0;
     keepalive_requests 10000000;
     tcp_nodelay on;
-    upstream target {{
+    upstream sluice {{
         server {server};
         keepalive 128;
         keepalive_requests 10000000;
@@ -48,28 +63,16 @@ http {{
 """
 
 NGINX_PROXY = """\
-            proxy_pass http://target;
+            proxy_pass http://sluice;
             proxy_http_version 1.1;
             proxy_set_header Connection "";
             proxy_buffering off;
             proxy_read_timeout 300s;"""
 
-NGINX_FASTCGI = """\
-            fastcgi_pass target;
-            fastcgi_keep_conn on;
-            fastcgi_read_timeout 300s;
-            fastcgi_param REQUEST_METHOD $request_method;
-            fastcgi_param REQUEST_URI $request_uri;
-            fastcgi_param QUERY_STRING $query_string;
-            fastcgi_param CONTENT_TYPE $content_type;
-            fastcgi_param CONTENT_LENGTH $content_length;
-            fastcgi_param SERVER_PROTOCOL $server_protocol;
-            fastcgi_param GATEWAY_INTERFACE CGI/1.1;
-            fastcgi_param REMOTE_ADDR $remote_addr;
-            fastcgi_param REMOTE_PORT $remote_port;
-            fastcgi_param SERVER_ADDR $server_addr;
-            fastcgi_param SERVER_PORT $server_port;
-            fastcgi_param SERVER_NAME $server_name;"""
+# As it is shipped, over kept connections.
+NGINX_FASTCGI = f"""\
+            include {ROOT}/deploy/nginx/sluice/location.conf;
+            fastcgi_keep_conn on;"""
 
 HAPROXY_CONF = """\
 global
@@ -110,10 +113,12 @@ class Lab:
 
     def __init__(self, names, workers):
         self.directory = short_directory()
+        self.directory.chmod(0o711)
         self.workers = workers
         self.commands = []
         self._processes = []
         self.sluice = None
+        self._no_redis = f"redis://127.0.0.1:{free_port()}"
         try:
             self.sim_port = self._start_simulator()
             self.start_sluice()
@@ -132,13 +137,22 @@ class Lab:
         return int(port_file.read_text())
 
     def launch(self, name, command, cwd=None):
-        self._note(command)
-        process = Process(name, command, self.directory / f"{name}.log", cwd=cwd)
+        self.note(command)
+        return self.adopt(Process(name, command, self.directory / f"{name}.log", cwd=cwd))
+
+    def adopt(self, process):
         favour(process.pid)
         self._processes.append(process)
         return process
 
-    def _note(self, command):
+    def start_redis(self):
+        folder = self.folder("redis")
+        redis = Redis(folder)
+        self.note(["redis-server", "--port", redis.port, "--save", '""'])
+        self.adopt(redis.process)
+        return redis
+
+    def note(self, command):
         text = " ".join(str(part) for part in command)
         for path, short in ((self.directory, "$DIR"), (BUILD, "build/release"), (ROOT, ".")):
             text = text.replace(str(path), short)
@@ -154,15 +168,21 @@ class Lab:
     def socket(self):
         return self.directory / "sluice" / "sluice.sock"
 
-    def start_sluice(self):
+    def settings(self, **settings):
+        """As the environment of a Sluice."""
+        return {"OPENAI_BASE_URL": f"http://127.0.0.1:{self.sim_port}/v1", "CACHE__REDIS_URL": self._no_redis,
+                "WORKERS": self.workers, **SETTINGS, **settings}
+
+    def start_sluice(self, env_file="", **settings):
         """A fresh Sluice at the same socket, in place of the one before."""
         self.stop_sluice()
         folder = self.directory / "sluice"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        self._note([f"WORKERS={self.workers}", "LOG_LEVEL=info", BUILD / "sluice", "--listen", f"unix:{self.socket}"])
-        self.sluice = Sluice(folder, OPENAI_BASE_URL=f"http://127.0.0.1:{self.sim_port}/v1", CLIENT_API_KEYS=KEY, RATE_LIMIT__REQUESTS_PER_MINUTE="0", RATE_LIMIT__TOKENS_PER_MINUTE="0",
-                             OPENAI_API_KEY="sk-upstream", LOG_LEVEL="info", WORKERS=self.workers)
+        values = self.settings(**settings)
+        shown = {name: value for name, value in values.items() if "KEY" not in name and value != self._no_redis}
+        self.note([*(f"{name}={value}" for name, value in shown.items()), BUILD / "sluice", "--listen", f"unix:{self.socket}"])
+        self.sluice = Sluice(folder, env_file, **values)
         favour(self.sluice.process.pid)
         wait_until(self.sluice_pids, "sluice's workers")
 
@@ -249,14 +269,28 @@ def lighttpd_sluice(lab):
     return Target("lighttpd+sluice", port, lab.launch("lighttpd+sluice", command), through=True)
 
 
+class Apache(ApacheProxy):
+    """As it is shipped; its processes do not come and go while they are measured."""
+
+    def module_settings(self):
+        return ["StartServers 4", "MinSpareThreads 64", "MaxSpareThreads 2048"]
+
+
+def apache_sluice(lab):
+    folder = lab.folder("apache")
+    front = Apache(folder, SimpleNamespace(socket=lab.socket))
+    lab.note(["apache2", "-D", "FOREGROUND", "-f", folder / "apache.conf"])
+    return Target("apache+sluice", front.port, lab.adopt(front.process), through=True)
+
+
 TARGETS = {
     "direct": direct,
     "nginx": nginx_proxy,
     "haproxy": haproxy,
     "lighttpd+sluice": lighttpd_sluice,
     "nginx+sluice": nginx_sluice,
+    "apache+sluice": apache_sluice,
 }
-DEFAULT = ["direct", "nginx", "lighttpd+sluice", "nginx+sluice"]
 
 
 # ---- start time -------------------------------------------------------------------------------------------------
@@ -272,29 +306,39 @@ def _health_request():
     return _record(1, b"\0\1\0\0\0\0\0\0") + _record(4, params) + _record(4, b"") + _record(5, b"")
 
 
-def _ask(path):
-    with socket.socket(socket.AF_UNIX) as link:
-        link.settimeout(5)
+def _connect(path):
+    link = socket.socket(socket.AF_UNIX)
+    link.settimeout(5)
+    try:
         link.connect(str(path))
+    except OSError:
+        link.close()
+        raise
+    return link
+
+
+def _ask(path):
+    with _connect(path) as link:
         link.sendall(_health_request())
         return b"Status: 200" in link.recv(65536)
 
 
-def start_time_ms(lab):
-    """From the start of the program to the first answer to a FastCGI request."""
+def start_times_ms(lab):
+    """From the start of the program until its socket takes connections, and to the first answer to a FastCGI request."""
     folder = short_directory()
     path = folder / "s"
-    environment = clean_environment(OPENAI_BASE_URL=f"http://127.0.0.1:{lab.sim_port}/v1", CLIENT_API_KEYS=KEY, RATE_LIMIT__REQUESTS_PER_MINUTE="0", RATE_LIMIT__TOKENS_PER_MINUTE="0",
-                                    OPENAI_API_KEY="sk-upstream", WORKERS=max(lab.workers, 1), LOG_LEVEL="error",
-                                    STATE_DIR=folder / "state")
-    begin = time.monotonic()
+    environment = clean_environment(**lab.settings(LOG_LEVEL="error", STATE_DIR=folder / "state"))
+    begin, ready = time.monotonic(), None
     child = subprocess.Popen([str(BUILD / "sluice"), "--listen", f"unix:{path}"], env=environment, cwd=folder,
                              stdin=subprocess.DEVNULL)
     try:
         while time.monotonic() - begin < 10:
             try:
+                if ready is None:
+                    _connect(path).close()
+                    ready = time.monotonic()
                 if _ask(path):
-                    return (time.monotonic() - begin) * 1000
+                    return (ready - begin) * 1000, (time.monotonic() - begin) * 1000
             except (FileNotFoundError, ConnectionRefusedError):
                 time.sleep(0.0002)
         raise AssertionError("sluice did not answer within 10 s of its start")

@@ -3,11 +3,14 @@
 import json
 import subprocess
 import time
+import urllib.request
 from statistics import median
 
 from . import machine
 from .machine import BUILD
-from .parts import KEY, start_time_ms
+from .parts import KEY, start_times_ms
+
+PERCENTILES = ("p50", "p99", "p999")
 
 PROMPT = [
     {"role": "system", "content": "You are a helpful assistant. Answer in one sentence."},
@@ -85,12 +88,13 @@ def rotated(targets, turn):
 class Cpu:
     """CPU time by part between two moments."""
 
-    def __init__(self, parts):
-        self.parts = parts
+    def __init__(self, lab, target):
+        self.lab, self.target = lab, target
         self.before = self._now()
 
     def _now(self):
-        return {name: machine.cpu_ns(pids) for name, pids in self.parts.items()}
+        """Asked anew each time: Apache starts more processes as they are needed."""
+        return {name: machine.cpu_ns(pids) for name, pids in self.lab.pids(self.target).items()}
 
     def since(self):
         return {name: (now - self.before[name]) / 1000 for name, now in self._now().items()}
@@ -115,16 +119,20 @@ def throughput(lab, loader, rounds, milliseconds, connections):
     for turn in range(rounds):
         for count in connections:
             for target in rotated(lab.targets, turn):
-                cpu = Cpu(lab.pids(target))
+                cpu = Cpu(lab, target)
                 result = loader.run(target, request, connections=count, milliseconds=milliseconds)
                 done = result["complete"]
                 found[target.name][str(count)].append({
+                    "requests": done,
                     "requests_per_second": done / result["seconds"],
-                    "p50_us": result["total_us"]["p50"],
-                    "p99_us": result["total_us"]["p99"],
+                    **{p: result["total_us"][p] for p in PERCENTILES},
                     "cpu_us": {name: us / done for name, us in cpu.since().items()},
                 })
-    return found
+    return {
+        str(count): {"rounds": {name: by[str(count)] for name, by in found.items()},
+                     "added": _added({name: by[str(count)] for name, by in found.items()})}
+        for count in connections
+    }
 
 
 def _latency_rounds(lab, loader, rounds, batch, request, kind, **options):
@@ -133,8 +141,10 @@ def _latency_rounds(lab, loader, rounds, batch, request, kind, **options):
         loader.run(target, request, requests=max(batch // 4, 20), **options)
     for turn in range(rounds):
         for target in rotated(lab.targets, turn):
+            cpu = Cpu(lab, target)
             result = loader.run(target, request, requests=batch, **options)[kind]
-            found[target.name].append({name: result[name] for name in ("p50", "p90", "p99", "p999", "max")})
+            found[target.name].append({**{name: result[name] for name in (*PERCENTILES, "max")},
+                                       "cpu_us": {name: us / batch for name, us in cpu.since().items()}})
     return found
 
 
@@ -142,7 +152,7 @@ def _added(found):
     """Percentiles of a round less those of the direct call in the same round; then the median over rounds."""
     direct = found["direct"]
     return {
-        name: {p: median(mine[p] - its[p] for mine, its in zip(rounds, direct, strict=True)) for p in ("p50", "p99")}
+        name: {p: median(mine[p] - its[p] for mine, its in zip(rounds, direct, strict=True)) for p in PERCENTILES}
         for name, rounds in found.items()
     }
 
@@ -160,6 +170,53 @@ def first_event(lab, loader, rounds, batch):
     return {"requests": rounds * batch, "rounds": found, "added": _added(found)}
 
 
+# ---- the cache ---------------------------------------------------------------------------------------------------
+
+
+def _asked(lab):
+    """How many requests the simulator has had."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{lab.sim_port}/_sim/stats") as answer:
+        return json.load(answer)["requests"]
+
+
+CACHE_KINDS = {  # what of a batch must go upstream
+    "not cacheable": ({}, 1),
+    "looked up, missed, stored": ({"temperature": 0, "seed": 7, "messages": [*PROMPT, {"role": "user", "content": "@@@@@@@@"}]}, 1),
+    "looked up, hit": ({"temperature": 0, "seed": 7, "messages": [*PROMPT, {"role": "user", "content": "the same"}]}, 0),
+}
+
+
+def _cache_round(lab, loader, target, kind, batch, number):
+    fields, upstream = CACHE_KINDS[kind]
+    before, cpu = _asked(lab), Cpu(lab, target)
+    result = loader.run(target, loader.request(**fields), requests=batch, **{"first-number": number})
+    cpu_us = {name: us / batch for name, us in cpu.since().items()}
+    asked = _asked(lab) - before
+    if asked != upstream * batch:
+        raise Broken(f"{target.name}: of {batch} requests, {kind}, {asked} went upstream")
+    return {**{p: result["total_us"][p] for p in PERCENTILES}, "cpu_us": cpu_us}
+
+
+def cache(lab, loader, rounds, batch, stores, through):
+    """One kept connection; what the cache adds to a request, and what an answer out of it costs."""
+    target = next((one for one in lab.targets if one.name == through), None)
+    if target is None:
+        return {}
+    found, number = {}, 0
+    for store in stores:
+        redis = lab.start_redis() if store == "redis" else None
+        lab.start_sluice(**({"CACHE__REDIS_URL": redis.url, "REDIS__TIMEOUT_MS": 2000} if redis else {}))
+        time.sleep(0.5)  # until Redis is connected
+        loader.run(target, loader.request(**CACHE_KINDS["looked up, hit"][0]), requests=20)
+        found[store] = {kind: [] for kind in CACHE_KINDS}
+        for _ in range(rounds):
+            for kind in CACHE_KINDS:
+                found[store][kind].append(_cache_round(lab, loader, target, kind, batch, number))
+                number += batch
+    lab.start_sluice()
+    return {"target": target.name, "requests": rounds * batch, "stores": found}
+
+
 # ---- streams ----------------------------------------------------------------------------------------------------
 
 
@@ -171,7 +228,7 @@ def _watch(lab, target, child, memory):
         if "open" not in line:
             break
         if cpu is None:
-            cpu, first = Cpu(lab.pids(target)), line["events"]
+            cpu, first = Cpu(lab, target), line["events"]
         last = (line["events"], cpu.since())
         if memory and target.through:
             now = machine.memory_kib(lab.sluice_pids())
@@ -186,19 +243,20 @@ def one_paced(lab, loader, target, plan):
     """`plan` says how many streams, the pace, how many events each, and over how long they start."""
     request = loader.request(stream=True, metadata={"sim": f"ts=1;events={plan['events']};pace={plan['pace']}"})
     child = loader.start(target, request, connections=plan["streams"], requests=plan["streams"],
-                         stamps=plan["events"], ramp=plan["ramp"], progress=True)
+                         stamps=plan["events"], pace=plan["pace"], ramp=plan["ramp"], timeout=120000, progress=True)
     with child:
         result, cpu_us, peak = _watch(lab, target, child, plan["memory"])
-    found = {"complete": result["complete"], "delay_us": result["delay_us"], "cpu_us": cpu_us,
-             "first_us": result["first_us"]}
+    found = {"complete": result["complete"], "cpu_us": cpu_us,
+             **{name: result[name] for name in ("delay_us", "first_us", "ramp", "steady")}}
     return found, peak
 
 
 def paced(lab, loader, plan):
     """How long each event takes from the simulator to the client, at a number of open streams."""
-    found = {target.name: [] for target in lab.targets}
+    targets = [target for target in lab.targets if target.name not in plan.get("without", [])]
+    found = {target.name: [] for target in targets}
     for turn in range(plan["rounds"]):
-        for target in rotated(lab.targets, turn):
+        for target in rotated(targets, turn):
             idle = None
             if plan["memory"] and target.through:
                 lab.start_sluice()
@@ -216,12 +274,14 @@ def paced(lab, loader, plan):
 
 
 def idle(lab, starts):
-    """Memory of a worker that has served nothing, and the time from start to the first answer."""
+    """Memory of a worker that has served nothing, and the times from its start to its socket and to the first answer."""
     lab.start_sluice()
     time.sleep(0.3)
     pids = lab.sluice_pids()
+    times = [start_times_ms(lab) for _ in range(starts)]
     return {
         "worker_kib": {name: value / len(pids) for name, value in machine.memory_kib(pids).items()},
         "supervisor_kib": machine.memory_kib([lab.sluice.process.pid]),
-        "start_ms": sorted(start_time_ms(lab) for _ in range(starts)),
+        "ready_ms": sorted(ready for ready, _ in times),
+        "start_ms": sorted(answered for _, answered in times),
     }
