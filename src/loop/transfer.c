@@ -1,9 +1,6 @@
 /*
  * Transfers by libcurl's multi interface, driven by its sockets and its timer.
  *
- * There are two of libcurl's pools of connections, one for transfers that may go over HTTP/2. In one that has both,
- * libcurl 7.88 takes a busy HTTP/1.1 connection for one that can be shared, and requests queue behind each other on it.
- *
  * libcurl forbids to remove a handle within its callbacks: what is cancelled there is only marked, and removed in
  * transfer_reap() behind the call into libcurl. Easy handles are kept for reuse, with the settings that never
  * change.
@@ -107,8 +104,7 @@ static void transfer_free(struct transfer *t)
         transfer_remove_early(t);
     else
         curl_multi_remove_handle(t->multi->curl, t->easy);
-    if (--t->multi->transfers == 0 && t->multi->broken)
-        event_active(&pool->reaper, EV_TIMEOUT, 0);
+    transfer_leave_multi(t->multi);
     curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, NULL);
     curl_slist_free_all(t->headers);
     transfer_keep_or_free_easy(pool, t->easy);
@@ -119,6 +115,7 @@ static void transfer_free(struct transfer *t)
     if (t->next)
         t->next->prev = t->prev;
     pool->count--;
+    pool->dead -= t->dead;
     free(t);
 }
 
@@ -191,7 +188,7 @@ void transfer_take_messages(struct transfer_multi *multi)
 static void transfer_reap_dead(struct transfer_pool *pool)
 {
     struct transfer *next;
-    for (struct transfer *t = pool->active; t; t = next) {
+    for (struct transfer *t = pool->active; t && pool->dead > 0; t = next) {
         next = t->next;
         if (t->dead)
             transfer_free(t);
@@ -219,43 +216,13 @@ void transfer_lose(struct transfer *t)
     event_active(&t->pool->reaper, EV_TIMEOUT, 0);
 }
 
-/* Over HTTP/2 one socket is that of many. */
-void transfer_lose_unwatched(struct transfer_multi *multi)
-{
-    for (struct transfer *t = multi->pool->active; t; t = t->next)
-        if (t->multi == multi && !t->finished && (!t->watched || transfer_is_http2(t)))
-            transfer_lose(t);
-}
-
-static void transfer_free_multi(struct transfer_multi *multi)
-{
-    if (!multi)
-        return;
-    curl_multi_cleanup(multi->curl);
-    event_del(&multi->timer);
-    free(multi);
-}
-
-static void transfer_reap_former(struct transfer_pool *pool)
-{
-    for (struct transfer_multi **at = &pool->former; *at;) {
-        struct transfer_multi *multi = *at;
-        if (multi->transfers > 0) {
-            at = &multi->next;
-            continue;
-        }
-        *at = multi->next;
-        transfer_free_multi(multi);
-    }
-}
-
 static void transfer_on_reaper(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd;
     (void)what;
     transfer_reap_dead(arg);
     transfer_report_lost(arg);
-    transfer_reap_former(arg);
+    transfer_reap_multis(arg);
 }
 
 void transfer_cancel(struct transfer **handle)
@@ -269,6 +236,7 @@ void transfer_cancel(struct transfer **handle)
         return;
     }
     t->dead = true;
+    t->pool->dead++;
     event_active(&t->pool->reaper, EV_TIMEOUT, 0);
 }
 
@@ -413,46 +381,10 @@ static bool transfer_takes_http2(const struct transfer_request *request)
     return request->http2 && strncmp(request->url, "https:", 6) == 0;
 }
 
-static struct transfer_multi *transfer_new_multi(struct transfer_pool *pool, size_t which)
-{
-    struct transfer_multi *multi = calloc(1, sizeof *multi);
-    CURLM *curl = multi ? curl_multi_init() : NULL;
-    if (!curl) {
-        free(multi);
-        return NULL;
-    }
-    *multi = (struct transfer_multi){.pool = pool, .curl = curl, .http2 = which == TRANSFER_HTTP2};
-    event_assign(&multi->timer, pool->base, -1, 0, transfer_on_timer, multi);
-    curl_multi_setopt(curl, CURLMOPT_SOCKETFUNCTION, transfer_want_socket);
-    curl_multi_setopt(curl, CURLMOPT_SOCKETDATA, multi);
-    curl_multi_setopt(curl, CURLMOPT_TIMERFUNCTION, transfer_want_timer);
-    curl_multi_setopt(curl, CURLMOPT_TIMERDATA, multi);
-    curl_multi_setopt(curl, CURLMOPT_MAXCONNECTS, (long)TRANSFER_IDLE_CONNECTIONS);
-    return multi;
-}
-
-/* The one for new transfers. libcurl 7.88 keeps what it could not finish for want of memory, and divides by zero when a new
- * connection gets the same descriptor: then another takes its place. */
-static struct transfer_multi *transfer_choose_multi(struct transfer_pool *pool, size_t which)
-{
-    struct transfer_multi *multi = pool->multis[which];
-    if (!multi->broken)
-        return multi;
-    struct transfer_multi *fresh = transfer_new_multi(pool, which);
-    if (!fresh)
-        return NULL;
-    pool->multis[which] = fresh;
-    multi->next = pool->former;
-    pool->former = multi;
-    if (multi->transfers == 0)
-        event_active(&pool->reaper, EV_TIMEOUT, 0);
-    return fresh;
-}
-
 struct transfer *transfer_start(struct transfer_pool *pool, const struct transfer_request *request,
                                 const struct transfer_events *events, void *user)
 {
-    struct transfer_multi *multi = transfer_choose_multi(pool, transfer_takes_http2(request) ? TRANSFER_HTTP2 : TRANSFER_HTTP1);
+    struct transfer_multi *multi = transfer_choose_multi(pool, transfer_takes_http2(request));
     struct transfer *t = multi ? calloc(1, sizeof *t) : NULL;
     if (!t)
         return NULL;
@@ -463,7 +395,7 @@ struct transfer *transfer_start(struct transfer_pool *pool, const struct transfe
     }
     t->pool = pool;
     t->multi = multi;
-    multi->transfers++;
+    transfer_join_multi(multi);
     t->events = events;
     t->user = user;
     t->limits = request->limits;
@@ -494,13 +426,8 @@ struct transfer_pool *transfer_pool_new(struct event_base *base)
     }
     pool->base = base;
     event_assign(&pool->reaper, base, -1, 0, transfer_on_reaper, pool);
-    for (size_t i = 0; i < TRANSFER_MULTIS; i++) {
-        pool->multis[i] = transfer_new_multi(pool, i);
-        if (!pool->multis[i]) {
-            transfer_pool_free(&pool);
-            return NULL;
-        }
-    }
+    if (!transfer_open_multis(pool))
+        transfer_pool_free(&pool);
     return pool;
 }
 
@@ -519,9 +446,7 @@ void transfer_pool_free(struct transfer_pool **handle)
         transfer_free(pool->active);
     while (pool->spares > 0)
         curl_easy_cleanup(pool->spare[--pool->spares]);
-    transfer_reap_former(pool);
-    for (size_t i = 0; i < TRANSFER_MULTIS; i++)
-        transfer_free_multi(pool->multis[i]);
+    transfer_close_multis(pool);
     event_del(&pool->reaper);
     free(pool);
     curl_global_cleanup();

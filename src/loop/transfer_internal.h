@@ -1,6 +1,6 @@
 /*
- * A transfer from the inside: what transfer.c (beginning, limits, end), transfer_socket.c (libcurl's sockets and timers) and
- * transfer_answer.c (what comes back, and what goes) share.
+ * A transfer from the inside: what transfer.c (beginning, limits, end), transfer_multi.c (libcurl's pools of connections),
+ * transfer_socket.c (its sockets and timers) and transfer_answer.c (what comes back, and what goes) share.
  */
 #ifndef SLUICE_TRANSFER_INTERNAL_H
 #define SLUICE_TRANSFER_INTERNAL_H
@@ -12,14 +12,15 @@
 
 enum {
     TRANSFER_SPARE_MAX = 64,        /* easy handles kept for reuse */
-    TRANSFER_IDLE_CONNECTIONS = 256, /* upstream connections kept open */
+    TRANSFER_LANES_MAX = 128,
+    TRANSFER_LANE_SIZE = 64,  /* transfers on one lane */
+    TRANSFER_LANE_IDLE = 32,  /* upstream connections that a lane keeps open beside those in use */
+    TRANSFER_LANES_KEPT = 4,  /* that stay when nothing is on them */
     TRANSFER_RECEIVE_SIZE = 16 * 1024,
     TRANSFER_SEND_SIZE = 16 * 1024,
     TRANSFER_HEADERS_MAX = 128, /* header lines of an answer that are looked at; the rest is dropped */
     TRANSFER_HEADER_BYTES_MAX = 256 * 1024
 };
-
-enum { TRANSFER_HTTP1, TRANSFER_HTTP2, TRANSFER_MULTIS };
 
 /* One of libcurl's pools of connections. One that memory was missing in goes on with what it has, and gets nothing new. */
 struct transfer_multi {
@@ -28,6 +29,7 @@ struct transfer_multi {
     CURLM *curl;
     struct event timer;
     size_t transfers;
+    bool kept; /* when nothing is on it */
     bool http2;
     bool broken;
 };
@@ -69,11 +71,12 @@ struct transfer {
 
 struct transfer_pool {
     struct event_base *base;
-    struct transfer_multi *multis[TRANSFER_MULTIS];
+    struct transfer_multi *http2;
+    struct transfer_multi *lanes[TRANSFER_LANES_MAX]; /* HTTP/1.1; NULL: not opened yet, or no more */
     struct transfer_multi *former; /* freed when their last transfer has ended */
     struct event reaper;
     struct transfer *active;
-    size_t count;
+    size_t count, dead;
     const char *ca_file; /* NULL: the system's */
     CURL *spare[TRANSFER_SPARE_MAX];
     size_t spares;
@@ -92,11 +95,20 @@ void transfer_take_messages(struct transfer_multi *multi);
 void transfer_lose(struct transfer *t);
 /* Only outside of libcurl, and of its owner's calls. */
 void transfer_report_lost(struct transfer_pool *pool);
-/* Memory was missing to watch a socket; whose it is, libcurl does not say, but that one has none on the loop. */
-void transfer_lose_unwatched(struct transfer_multi *multi);
 /* Around every call into libcurl: what is cancelled meanwhile is only marked. */
 void transfer_enter(struct transfer_pool *pool);
 void transfer_leave(struct transfer_pool *pool);
+
+/* transfer_multi.c */
+bool transfer_open_multis(struct transfer_pool *pool);
+void transfer_close_multis(struct transfer_pool *pool); /* without a transfer on them */
+/* The one for a new transfer; NULL: no memory. */
+struct transfer_multi *transfer_choose_multi(struct transfer_pool *pool, bool http2);
+void transfer_join_multi(struct transfer_multi *multi);
+void transfer_leave_multi(struct transfer_multi *multi);
+void transfer_reap_multis(struct transfer_pool *pool); /* frees those that are of no more use; only outside of libcurl */
+/* Memory was missing to watch a socket; whose it is, libcurl does not say, but that one has none on the loop. */
+void transfer_lose_unwatched(struct transfer_multi *multi);
 
 /* transfer_socket.c: libcurl's callbacks for its sockets and its timer. */
 void transfer_on_timer(evutil_socket_t fd, short what, void *arg);

@@ -1,7 +1,7 @@
 /*
  * HTTP requests to an upstream, on the event loop. The one module that knows libcurl.
  *
- * A pool is one CURLM: its connections are kept and shared by all transfers of the worker. A transfer ends with
+ * A pool keeps connections, which all transfers of the worker share. A transfer ends with
  * done(), exactly once and always from the loop, or silently with transfer_cancel(). After either its handle is
  * dead.
  */
