@@ -16,6 +16,7 @@
 
 struct redis_resolver {
     _Atomic int holders;
+    atomic_bool ready; /* what was found is not the thread's any longer */
     int fd;
     char host[REDIS_URL_HOST_MAX];
     struct redis_addresses found;
@@ -45,9 +46,10 @@ static void *redis_resolver_run(void *arg)
         redis_resolver_fill(&r->found, list);
         freeaddrinfo(list);
     }
+    r->ready = true;
     uint64_t one = 1;
     if (write(r->fd, &one, sizeof one) < 0)
-        r->found.count = 0;
+        r->ready = false; /* cannot be: its counter is 0 before */
     redis_resolver_drop(r);
     return NULL;
 }
@@ -89,7 +91,7 @@ int redis_resolver_fd(const struct redis_resolver *r)
 
 void redis_resolver_take(const struct redis_resolver *r, struct redis_addresses *out)
 {
-    *out = r->found;
+    *out = r->ready ? r->found : (struct redis_addresses){0};
 }
 
 void redis_resolver_free(struct redis_resolver **r)
