@@ -205,6 +205,12 @@ static void a_busy_store_is_tried_again(void **state)
     close(fd);
 }
 
+/* Of those that were taken, when one was refused: a slow machine may have given some up by then. */
+static uint64_t waiting(const struct fixture *f, uint64_t taken)
+{
+    return taken - (cache_counts(f->cache)->dropped - 1);
+}
+
 /* Those that found no room, and those that waited for too long. */
 static void what_waits_has_a_bound(void **state)
 {
@@ -213,10 +219,11 @@ static void what_waits_has_a_bound(void **state)
     assert_true(store(f, 1, "kept", 60000));
     WAIT_UNTIL(f, stored(f) == 1);
     int fd = take_lock(f);
+    assert_true(store(f, taken++, "lost", 60000));
+    assert_string_equal(look(f, 0), "lost");
     while (store(f, taken % 1000, "lost", 60000))
         taken++;
-    assert_in_range(taken, CACHE_WRITER_ENTRIES_MAX, 2 * CACHE_WRITER_ENTRIES_MAX);
-    assert_string_equal(look(f, 1), "lost");
+    assert_int_equal(waiting(f, taken), CACHE_WRITER_ENTRIES_MAX);
     WAIT_UNTIL(f, cache_counts(f->cache)->dropped == taken + 1);
     assert_string_equal(look(f, 1), "kept");
     assert_null(look(f, 2));
@@ -236,9 +243,8 @@ static void their_bytes_have_a_bound_too(void **state)
     int fd = take_lock(f);
     while (store(f, taken, large, 60000))
         taken++;
-    assert_in_range(taken, CACHE_WRITER_BYTES_MAX / (2 * LENGTH), CACHE_WRITER_BYTES_MAX / LENGTH);
-    assert_int_equal(cache_counts(f->cache)->dropped, 1);
-    assert_string_equal(look(f, taken - 1), large);
+    assert_in_range(waiting(f, taken), CACHE_WRITER_BYTES_MAX / (2 * LENGTH),
+                    CACHE_WRITER_BYTES_MAX / LENGTH);
     close(fd);
     free(large);
 }
