@@ -111,7 +111,7 @@ class Target:
 class Lab:
     """All parts, in a directory of their own; stop() ends them."""
 
-    def __init__(self, names, workers):
+    def __init__(self, names, workers, with_sluice=True):
         self.directory = short_directory()
         self.directory.chmod(0o711)
         self.workers = workers
@@ -121,7 +121,8 @@ class Lab:
         self._no_redis = f"redis://127.0.0.1:{free_port()}"
         try:
             self.sim_port = self._start_simulator()
-            self.start_sluice()
+            if with_sluice:
+                self.start_sluice()
             self.targets = [TARGETS[name](self) for name in names]
             for target in self.targets:
                 wait_until(lambda port=target.port: _answers(port), f"{target.name} on its port", 15)

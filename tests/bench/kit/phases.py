@@ -18,7 +18,7 @@ PROMPT = [
 ]
 
 # What the official Python client sends.
-HEADERS = f"""\
+HEADERS = """\
 Host: 127.0.0.1
 Accept-Encoding: identity
 Connection: keep-alive
@@ -34,7 +34,7 @@ X-Stainless-Runtime-Version: 3.11.2
 X-Stainless-Async: false
 X-Stainless-Retry-Count: 0
 X-Stainless-Read-Timeout: 600
-Authorization: Bearer {KEY}
+Authorization: Bearer KEY
 """
 
 
@@ -45,14 +45,14 @@ class Broken(Exception):
 class Loader:
     """Runs the load generator."""
 
-    def __init__(self, lab):
-        self.lab = lab
+    def __init__(self, lab, key=KEY):
+        self.lab, self.key = lab, key
         self.count = 0
 
     def request(self, **fields):
         """A file that holds a request with these fields."""
         body = json.dumps({"model": "gpt-4o-mini", "messages": PROMPT, **fields}).encode()
-        head = HEADERS + f"Content-Length: {len(body)}\n"
+        head = HEADERS.replace("KEY", self.key) + f"Content-Length: {len(body)}\n"
         path = self.lab.directory / f"request-{self.count}"
         self.count += 1
         text = "POST /v1/chat/completions HTTP/1.1\n" + head + "\n"
