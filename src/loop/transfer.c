@@ -170,6 +170,16 @@ static void transfer_report(struct transfer *t, enum transfer_result result)
         events->done(user, result, detail);
 }
 
+/* An HTTP/2 connection may have been left unfit by a want of memory in the middle of it. libcurl 7.88 keeps it and takes it
+ * for every request, and each of them fails. */
+static bool transfer_connection_is_unfit(const struct transfer *t, CURLcode code)
+{
+    long made = 0;
+    bool failed = code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR || code == CURLE_HTTP2 || code == CURLE_OUT_OF_MEMORY;
+    curl_easy_getinfo(t->easy, CURLINFO_NUM_CONNECTS, &made);
+    return failed && made == 0 && transfer_is_http2(t);
+}
+
 void transfer_take_messages(struct transfer_multi *multi)
 {
     CURLMsg *message;
@@ -181,6 +191,8 @@ void transfer_take_messages(struct transfer_multi *multi)
         curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&t);
         CURLcode code = message->data.result;
         t->finished = true;
+        if (transfer_connection_is_unfit(t, code))
+            multi->broken = true;
         transfer_report(t, t->has_verdict && code != CURLE_OK ? t->verdict : transfer_translate(t, code));
     }
 }

@@ -15,19 +15,22 @@ from harness import fastcgi, keys, secrets
 from harness.bodies import chat
 from harness.fastcgi import Answer
 from harness.faults import Faults
-from harness.process import free_port, short_directory
+from harness.process import free_port, short_directory, wait_until
 from harness.redis import AVAILABLE, Redis
+from harness.secure_upstream import SecureUpstream
 from harness.sim import Simulator
 from harness.sluice import SANITIZED, Sluice
-from harness.sweep import BATCH, CHAT, COALESCED, HIT, MISS, MISSED_STREAM, STREAM, UPLOAD, Sweep, is_openai_error, right_chat
+from harness.sweep import (BATCH, CHAT, CHATS, COALESCED, EVERY, HIT, MISS, MISSED_STREAM, STREAM, UPLOAD, Sweep,
+                           is_openai_error, right_chat)
+from harness.tls import certificate
 
 if SANITIZED:
     pytest.skip("the sanitizer has a malloc of its own", allow_module_level=True)
 
 LIMITED = {"RATE_LIMIT__REQUESTS_PER_MINUTE": 10**8, "RATE_LIMIT__TOKENS_PER_MINUTE": 10**9,
            "RATE_LIMIT__CONCURRENT_REQUESTS": 100}
-IDLE_CONNECTIONS = 256
-"""How many a worker keeps to the upstream (TRANSFER_IDLE_CONNECTIONS), each with its memory. An upload makes a new one."""
+IDLE_CONNECTIONS = 32
+"""How many a worker keeps to the upstream (TRANSFER_LANE_IDLE), each with its memory. An upload makes a new one."""
 
 
 @pytest.fixture
@@ -44,6 +47,7 @@ def make_sweep():
         made.append((sluice, faults))
         return Sweep(sluice, faults)
 
+    make.sim = sim
     yield make
     for sluice, faults in made:
         sluice.stop()
@@ -80,6 +84,19 @@ def test_uploads(make_sweep):
     sweep = make_sweep()
     sweep.settle([UPLOAD] * (IDLE_CONNECTIONS // 3 + 10))
     keeps_nothing(sweep, UPLOAD)
+
+
+def test_http2_and_tls(make_sweep):
+    """Where libcurl 7.88 has no memory in the middle of a connection that several share, it tells only one of them: the
+    others wait as long as the first byte may take, which is short here."""
+    upstream = SecureUpstream(make_sweep.sim)
+    try:
+        sweep = make_sweep(OPENAI_BASE_URL=upstream.base_url, UPSTREAM__CA_FILE=certificate().certificate,
+                           UPSTREAM__FIRST_BYTE_SECONDS=2)
+        wait_until(lambda: fastcgi.ask(sweep.sluice.socket, chat()).status == 200, "the upstream", 20, 0.2)
+        keeps_nothing(sweep, CHAT, STREAM, *([CHATS] if EVERY == 1 else []))
+    finally:
+        upstream.stop()
 
 
 def test_a_cache_in_the_state_directory(make_sweep):

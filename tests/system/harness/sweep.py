@@ -71,6 +71,7 @@ def is_openai_error(answer):
 
 
 CHAT = Ask("chat", chat, right_chat)
+CHATS = Ask("chats", lambda: [chat("delay=5"), chat("delay=5"), chat("delay=5")], right_chat)
 STREAM = Ask("stream", lambda: {**chat(), "stream": True}, right_stream)
 UPLOAD = Ask("upload", lambda: b"x" * 150_000, right_echo(150_000), path="/v1/fine_tuning/unknown")
 MISS = Ask("miss", fixed, right_chat)
