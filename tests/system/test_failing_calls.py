@@ -14,7 +14,7 @@ import pytest
 from harness import fastcgi, keys, secrets
 from harness.bodies import chat
 from harness.fastcgi import Answer
-from harness.faults import Faults
+from harness.faults import ERRORS, Faults
 from harness.process import free_port, short_directory, wait_until
 from harness.redis import AVAILABLE, Redis
 from harness.secure_upstream import SecureUpstream
@@ -56,18 +56,18 @@ def make_sweep():
     secrets.remove_directory(directory)
 
 
-def sweep_all(sweep, *asks):
+def sweep_all(sweep, asks, kinds):
     for ask in asks:
-        sweep.run(ask)
+        sweep.run(ask, kinds)
     assert not sweep.findings, "\n".join(sweep.findings)
 
 
-def keeps_nothing(sweep, *asks):
+def keeps_nothing(sweep, *asks, kinds=tuple(ERRORS)):
     """A second time brings no more memory and no more descriptors than the first did."""
     sweep.settle(asks)
-    sweep_all(sweep, *asks)
+    sweep_all(sweep, asks, kinds)
     before, failed = sweep.settle(asks), sweep.failed
-    sweep_all(sweep, *asks)
+    sweep_all(sweep, asks, kinds)
     after = sweep.settle(asks)
     assert sweep.failed - failed > 20, "too few calls failed to tell"
     slack = 12 + (sweep.failed - failed) // 50
@@ -88,13 +88,15 @@ def test_uploads(make_sweep):
 
 def test_http2_and_tls(make_sweep):
     """Where libcurl 7.88 has no memory in the middle of a connection that several share, it tells only one of them: the
-    others wait as long as the first byte may take, which is short here."""
+    others wait as long as the first byte may take, which is short here. Writes are left out: when the very last frame of a
+    request cannot be written at once, it tries again only in vain, until UPSTREAM__IDLE_SECONDS have passed."""
     upstream = SecureUpstream(make_sweep.sim)
     try:
         sweep = make_sweep(OPENAI_BASE_URL=upstream.base_url, UPSTREAM__CA_FILE=certificate().certificate,
                            UPSTREAM__FIRST_BYTE_SECONDS=2)
         wait_until(lambda: fastcgi.ask(sweep.sluice.socket, chat()).status == 200, "the upstream", 20, 0.2)
-        keeps_nothing(sweep, CHAT, STREAM, *([CHATS] if EVERY == 1 else []))
+        keeps_nothing(sweep, CHAT, STREAM, *([CHATS] if EVERY == 1 else []),
+                      kinds=[kind for kind in ERRORS if kind != "write"])
     finally:
         upstream.stop()
 
