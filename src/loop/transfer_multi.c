@@ -95,14 +95,18 @@ static struct transfer_multi *transfer_use_lane(struct transfer_pool *pool, size
     return multi;
 }
 
-struct transfer_multi *transfer_choose_multi(struct transfer_pool *pool, bool http2)
+/* The first that has room, open or not; the last one takes what no other has room for. */
+static size_t transfer_first_lane(const struct transfer_pool *pool)
 {
     size_t i = 0;
-    if (http2)
-        return transfer_use_http2(pool);
     while (i < TRANSFER_LANES_MAX - 1 && pool->lanes[i] && pool->lanes[i]->transfers >= TRANSFER_LANE_SIZE)
         i++;
-    return transfer_use_lane(pool, i);
+    return i;
+}
+
+struct transfer_multi *transfer_choose_multi(struct transfer_pool *pool, bool http2)
+{
+    return http2 ? transfer_use_http2(pool) : transfer_use_lane(pool, transfer_first_lane(pool));
 }
 
 /* Over HTTP/2 one socket is that of many. */
@@ -126,11 +130,12 @@ static void transfer_reap_former(struct transfer_pool *pool)
     }
 }
 
+/* An empty lane is of use while it is the first one that has room: the next transfer finds a connection there. */
 void transfer_reap_multis(struct transfer_pool *pool)
 {
     transfer_reap_former(pool);
-    for (size_t i = TRANSFER_LANES_KEPT; i < TRANSFER_LANES_MAX; i++)
-        if (pool->lanes[i] && pool->lanes[i]->transfers == 0)
+    for (size_t i = transfer_first_lane(pool) + 1; i < TRANSFER_LANES_MAX; i++)
+        if (pool->lanes[i] && !pool->lanes[i]->kept && pool->lanes[i]->transfers == 0)
             transfer_free_multi(&pool->lanes[i]);
 }
 

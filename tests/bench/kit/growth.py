@@ -83,7 +83,8 @@ def streams(counts, rounds, batch):
     lab = Lab(["direct"], 1, with_sluice=False)
     held = []
     try:
-        sizes = [Size(lab, count) for count in counts]
+        # Comments to silent streams would be counted as a request's.
+        sizes = [Size(lab, count, STREAM__KEEPALIVE_SECONDS=0) for count in counts]
         loader = phases.Loader(lab)
         chat = loader.request()
         stream = loader.request(stream=True, metadata={"sim": "ts=1;events=20;pace=2"})
