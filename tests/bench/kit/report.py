@@ -1,10 +1,25 @@
 """The tables."""
 
+import sys
+from pathlib import Path
 from statistics import median
 
 from .phases import PERCENTILES, summary
 
 PARTS = ("simulator", "front", "sluice")
+
+
+DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "performance.md"
+
+
+def update_document(mark, text):
+    """Puts the text between the two comments of that name in the document."""
+    begin, end = f"<!-- {mark} -->\n", f"<!-- /{mark} -->\n"
+    before, first, rest = DOCUMENT.read_text().partition(begin)
+    _, second, after = rest.partition(end)
+    if not first or not second:
+        sys.exit(f"{DOCUMENT} has no place for these tables: {begin.strip()} and {end.strip()}")
+    DOCUMENT.write_text(before + begin + "\n" + text.strip() + "\n\n" + end + after)
 
 
 def table(heads, rows):
@@ -69,6 +84,9 @@ def _aims(report):
         yield "added to the first event, p99", report["first_event"]["added"]["nginx+sluice"]["p99"] / 1000, 0.5, "ms"
     yield from _request_aims(report)
     yield from _stream_aims(report)
+    if report.get("large_prompts"):
+        late = summary(report["large_prompts"]["rounds"]["with"], ["p999"]) / 1000
+        yield "an event's delay while prompts of 1 MiB come in, p99.9", late, 5, "ms"
     yield "an idle worker, PSS", report["idle"]["worker_kib"]["pss"] / 1024, 10, "MiB"
     yield "first answer after the start, median", median(report["idle"]["start_ms"]), 50, "ms"
 
@@ -144,6 +162,14 @@ def streams(part):
             f"a stream, started over {plan['ramp']} ms; times in µs, CPU in µs an event.\n\n" + table(heads, rows))
 
 
+def large_prompts(part):
+    rows = [[what, *(us(summary(rounds, [p])) for p in (*PERCENTILES, "max"))]
+            for what, rounds in (("no prompts", part["rounds"]["none"]), ("prompts", part["rounds"]["with"]))]
+    return (f"### Events of {part['streams']} streams while prompts of {part['size'] // 1024:,} KiB come in, through "
+            f"{part['target']}\n\n{part['prompts']} prompts, one after the other; delay of an event in µs.\n\n"
+            + table(["", "p50", "p99", "p99.9", "max"], rows))
+
+
 def idle(part):
     rows = [
         ["worker, RSS", f"{part['worker_kib']['rss']:,.0f} KiB"],
@@ -165,6 +191,7 @@ def markdown(report):
         *(throughput(count, part) for count, part in report["throughput"].items()),
         *([cache(report["cache"])] if report["cache"] else []),
         *(streams(part) for part in report["streams"]),
+        *([large_prompts(report["large_prompts"])] if report.get("large_prompts") else []),
         idle(report["idle"]),
     ]
     return "\n".join(parts)
