@@ -192,6 +192,8 @@ struct proxy {
     struct recorder recorder;
     struct exchange *exchanges;
     size_t active, max_active;
+    size_t peak; /* of active, since memory was last given back */
+    struct event *calm_event;
     bool warned_no_authorization;
     struct diagnosed diagnosed;
     bool draining;

@@ -8,6 +8,7 @@
 #include "sluice/log.h"
 
 #include <ctype.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -17,6 +18,8 @@ enum {
     PROXY_WRITE_SECONDS = 600,
     PROXY_DRAIN_BODY_SECONDS = 30,
     PROXY_IDLE_LOOK_MS = 20,
+    PROXY_PEAK = 256,       /* requests at once whose memory is worth giving back */
+    PROXY_CALM_SECONDS = 1, /* without a request */
     PROXY_SPARE_CONNECTIONS = 64 /* beyond the requests: those that wait or are refused */
 };
 
@@ -91,6 +94,7 @@ static void proxy_link(struct proxy *p, struct exchange *x)
         x->next->prev = x;
     p->exchanges = x;
     p->active++;
+    p->peak = p->active > p->peak ? p->active : p->peak;
     record_active(p);
 }
 
@@ -153,6 +157,26 @@ static void proxy_note_idle(struct proxy *p)
         event_active(p->idle_event, EV_TIMEOUT, 0);
 }
 
+/* What a peak needed goes back to the system: the allocator alone keeps most of it. That takes milliseconds, and is done
+ * when nobody waits. */
+static void proxy_on_calm(evutil_socket_t fd, short what, void *arg)
+{
+    struct proxy *p = arg;
+    (void)fd;
+    (void)what;
+    if (p->active > 0)
+        return;
+    p->peak = 0;
+    malloc_trim(0);
+}
+
+static void proxy_note_calm(struct proxy *p)
+{
+    const struct timeval after = {PROXY_CALM_SECONDS, 0};
+    if (p->active == 0 && p->peak >= PROXY_PEAK)
+        event_add(p->calm_event, &after);
+}
+
 static void proxy_count_served(struct proxy *p)
 {
     if (++p->served == p->serve_limit)
@@ -173,6 +197,7 @@ static void proxy_finish(struct exchange *x, enum fcgi_outcome outcome)
     p->active--;
     record_active(p);
     proxy_count_served(p);
+    proxy_note_calm(p);
     proxy_note_idle(p);
 }
 
@@ -299,12 +324,13 @@ struct proxy *proxy_new(struct event_base *base, int listen_fd, const struct con
     p->keys = keys;
     p->max_active = max_requests;
     p->idle_event = event_new(base, -1, 0, proxy_on_idle, p);
+    p->calm_event = event_new(base, -1, 0, proxy_on_calm, p);
     p->transfers = transfer_pool_new(base);
     if (p->transfers && *config->upstream_ca_file)
         transfer_pool_trust(p->transfers, config->upstream_ca_file);
     p->pool = pool_new(keys, health, config->upstream_breaker_us);
     p->server = fcgi_server_new(base, listen_fd, &proxy_fcgi_events, &limits, p);
-    if (!p->idle_event || !p->transfers || !p->pool || !p->server || !services_open(p))
+    if (!p->idle_event || !p->calm_event || !p->transfers || !p->pool || !p->server || !services_open(p))
         proxy_free(&p);
     return p;
 }
@@ -325,5 +351,7 @@ void proxy_free(struct proxy **proxy)
     services_close(p);
     if (p->idle_event)
         event_free(p->idle_event);
+    if (p->calm_event)
+        event_free(p->calm_event);
     free(p);
 }
