@@ -40,7 +40,11 @@ def memory_kib(pids):
     found = {"rss": 0, "pss": 0, "private": 0}
     names = {"Rss": "rss", "Pss": "pss", "Private_Clean": "private", "Private_Dirty": "private"}
     for pid in pids:
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        try:
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        except PermissionError:  # Sluice does not let itself be looked into
+            sys.exit("the memory of a process of Sluice is for root to see: run this as root")
+        for line in lines:
             name = line.partition(":")[0]
             if name in names:
                 found[names[name]] += int(line.split()[1])
