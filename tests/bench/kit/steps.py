@@ -65,6 +65,14 @@ KINDS = {
 }
 
 
+def _connect(path):
+    """None before somebody listens there."""
+    try:
+        return fastcgi.Connection(path, timeout=120)
+    except (FileNotFoundError, ConnectionRefusedError):
+        return None
+
+
 class Counted:
     """A Sluice under a tool that counts, and a connection to it."""
 
@@ -77,8 +85,7 @@ class Counted:
         command = [*(part.format(directory=self.directory) for part in prefix), BINARY, "--listen", f"unix:{path}"]
         self.process = Process("sluice", command, self.directory / "log", clean_environment(**values), cwd=self.directory)
         try:
-            wait_until(lambda: self.process.must_live() and path.exists(), "sluice's socket", 120)
-            self.connection = fastcgi.Connection(path, timeout=120)
+            self.connection = wait_until(lambda: self.process.must_live() and _connect(path), "sluice's socket", 120)
             for kind in KINDS.values():
                 for _ in range(2):
                     self.ask(kind, check=False)
@@ -155,6 +162,8 @@ def instructions(rounds):
         raise Missing("valgrind is not installed (scripts/install-deps bench)")
     counted, found, number = Counted(CALLGRIND), {}, 0
     try:
+        if not os.access(f"/proc/{counted.process.pid}/environ", os.R_OK):
+            raise Missing("only root can look into a process of Sluice: callgrind cannot be asked")
         for name, kind in KINDS.items():
             each = []
             for _ in range(rounds):
