@@ -261,6 +261,7 @@ def lighttpd_sluice(lab):
         'server.bind = "127.0.0.1"',
         f"server.port = {port}",
         "server.max-fds = 20000",
+        "server.max-connections = 9000",  # by itself a third of max-fds
         f'var.sluice_socket = "{lab.socket}"',
         f'var.sluice_errors = "{deploy}/errors"',
         f'include "{deploy}/sluice.conf"',
@@ -274,7 +275,7 @@ class Apache(ApacheProxy):
     """As it is shipped; its processes do not come and go while they are measured."""
 
     def module_settings(self):
-        return ["StartServers 4", "MinSpareThreads 64", "MaxSpareThreads 2048"]
+        return ["StartServers 20", "MinSpareThreads 64", "MaxSpareThreads 2048"]
 
 
 def apache_sluice(lab):

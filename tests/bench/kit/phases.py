@@ -270,23 +270,26 @@ def paced(lab, loader, plan):
     return {"plan": plan, "rounds": found}
 
 
+def _beside_prompts(loader, target, stream, streams, prompt, prompts):
+    """How late the events of streams are while prompts come in, one after the other; prompts 0: while none does."""
+    with loader.start(target, stream, connections=streams, requests=streams, stamps=60, pace=50, ramp=500) as child:
+        time.sleep(0.7)
+        if prompts:
+            loader.run(target, prompt, requests=prompts)
+        return checked(target, json.loads(child.stdout.read()))["steady"]["delay_us"]
+
+
 def large_prompts(lab, loader, rounds, size, prompts, streams, through):
-    """How late events are while prompts of so many bytes come in beside their streams, and while none do."""
-    target = next((one for one in lab.targets if one.name == through), None)
-    if target is None:
-        return {}
+    """Whether prompts of so many bytes hold up streams, and what that is Sluice's part in."""
+    targets = [one for one in lab.targets if one.name in through]
     stream = loader.request(stream=True, metadata={"sim": "ts=1;events=60;pace=50"})
     prompt = loader.request(messages=[{"role": "user", "content": "A word. " * (size // 8)}])
-    kinds = {"none": [], "with": []}
-    for _ in range(rounds):
-        for kind, found in kinds.items():
-            with loader.start(target, stream, connections=streams, requests=streams, stamps=60, pace=50,
-                              ramp=500) as child:
-                time.sleep(0.7)
-                if kind == "with":
-                    loader.run(target, prompt, requests=prompts)
-                found.append(checked(target, json.loads(child.stdout.read()))["steady"]["delay_us"])
-    return {"target": target.name, "size": size, "prompts": prompts, "streams": streams, "rounds": kinds}
+    found = {target.name: {"none": [], "with": []} for target in targets}
+    for turn in range(rounds):
+        for target in rotated(targets, turn):
+            for kind, count in (("none", 0), ("with", prompts)):
+                found[target.name][kind].append(_beside_prompts(loader, target, stream, streams, prompt, count))
+    return {"size": size, "prompts": prompts, "streams": streams, "rounds": found}
 
 
 # ---- rest -------------------------------------------------------------------------------------------------------
