@@ -179,10 +179,15 @@ def _asked(lab):
         return json.load(answer)["requests"]
 
 
-CACHE_KINDS = {  # what of a batch must go upstream
+def _fixed(question):
+    """Fields that make a request cacheable."""
+    return {"temperature": 0, "seed": 7, "messages": [*PROMPT, {"role": "user", "content": question}]}
+
+
+CACHE_KINDS = {  # and whether they must go upstream
     "not cacheable": ({}, 1),
-    "looked up, missed, stored": ({"temperature": 0, "seed": 7, "messages": [*PROMPT, {"role": "user", "content": "@@@@@@@@"}]}, 1),
-    "looked up, hit": ({"temperature": 0, "seed": 7, "messages": [*PROMPT, {"role": "user", "content": "the same"}]}, 0),
+    "looked up, missed, stored": (_fixed("@@@@@@@@"), 1),
+    "looked up, hit": (_fixed("the same"), 0),
 }
 
 
