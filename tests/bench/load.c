@@ -238,7 +238,7 @@ static void load_take_stamp(void *arg, int64_t sent_us)
     if (phase)
         samples_add(&phase->delay, delay);
     if (phase && c->stamps > 0)
-        samples_add(&phase->gap, llabs(c->read_ns - c->last_stamp_read_ns - c->load->plan->pace_ns));
+        samples_add(&phase->gap, llabs(c->read_ns - c->last_stamp_read_ns - (sent_us - c->last_stamp_us) * NS_PER_US));
     c->last_stamp_read_ns = c->read_ns;
     c->disordered = c->disordered || sent_us < c->last_stamp_us;
     c->last_stamp_us = sent_us;

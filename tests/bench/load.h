@@ -18,7 +18,6 @@ struct load_plan {
     int64_t ramp_ns;     /* over which the connections start, evenly */
     int64_t timeout_ns;  /* for the whole */
     uint64_t stamps;     /* replies are event streams with so many timestamps; 0: plain replies */
-    int64_t pace_ns;     /* between two timestamps of a stream */
     bool progress;       /* tell of the events while all streams are open */
 };
 
@@ -27,7 +26,7 @@ enum { LOAD_NUMBER_DIGITS = 8 };
 /* Events that arrive while streams still start, or while all are open and none has ended. */
 struct load_phase {
     struct samples delay; /* from a timestamp in an event to its arrival */
-    struct samples gap;   /* how far the time between two arrivals of a stream is off the pace */
+    struct samples gap;   /* how far the time between two arrivals of a stream is off the one between their timestamps */
 };
 
 struct load_result {

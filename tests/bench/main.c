@@ -20,7 +20,7 @@ static const struct option main_options[] = {
     {"connections", required_argument, NULL, 'c'},  {"requests", required_argument, NULL, 'n'},
     {"milliseconds", required_argument, NULL, 'm'}, {"ramp", required_argument, NULL, 'a'},
     {"stamps", required_argument, NULL, 's'},       {"timeout", required_argument, NULL, 't'},
-    {"pace", required_argument, NULL, 'e'},         {"first-number", required_argument, NULL, 'f'},
+    {"first-number", required_argument, NULL, 'f'},
     {"numbers", required_argument, NULL, 'N'},      {"progress", no_argument, NULL, 'P'},
     {NULL, 0, NULL, 0},
 };
@@ -29,7 +29,7 @@ static int main_usage(void)
 {
     fputs("usage: sluice-bench-load --port N --request FILE [--connections N] [--requests N] [--milliseconds "
           "N]\n"
-          "                         [--ramp MS] [--stamps N] [--pace MS] [--timeout MS] [--progress]\n"
+          "                         [--ramp MS] [--stamps N] [--timeout MS] [--progress]\n"
           "                         [--first-number N] [--numbers N]\n"
           "@@@@@@@@ in the request becomes its number\n",
           stderr);
@@ -81,9 +81,6 @@ static bool main_parse(struct load_plan *plan, const char **request_path, int ar
             break;
         case 't':
             plan->timeout_ns = main_ms(optarg);
-            break;
-        case 'e':
-            plan->pace_ns = main_ms(optarg);
             break;
         case 'f':
             plan->first_number = strtoull(optarg, NULL, 10);

@@ -248,7 +248,7 @@ def one_paced(lab, loader, target, plan):
     """`plan` says how many streams, the pace, how many events each, and over how long they start."""
     request = loader.request(stream=True, metadata={"sim": f"ts=1;events={plan['events']};pace={plan['pace']}"})
     child = loader.start(target, request, connections=plan["streams"], requests=plan["streams"],
-                         stamps=plan["events"], pace=plan["pace"], ramp=plan["ramp"], timeout=120000, progress=True)
+                         stamps=plan["events"], ramp=plan["ramp"], timeout=120000, progress=True)
     with child:
         result, cpu_us, peak = _watch(lab, target, child, plan["memory"])
     found = {"complete": result["complete"], "cpu_us": cpu_us,
@@ -277,7 +277,7 @@ def paced(lab, loader, plan):
 
 def _beside_prompts(loader, target, stream, streams, prompt, prompts):
     """How late the events of streams are while prompts come in, one after the other; prompts 0: while none does."""
-    with loader.start(target, stream, connections=streams, requests=streams, stamps=60, pace=50, ramp=500) as child:
+    with loader.start(target, stream, connections=streams, requests=streams, stamps=60, ramp=500) as child:
         time.sleep(0.7)
         if prompts:
             loader.run(target, prompt, requests=prompts)
