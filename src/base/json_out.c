@@ -147,7 +147,7 @@ static uint64_t json_magnitude(int64_t value)
     return value < 0 ? -(uint64_t)value : (uint64_t)value;
 }
 
-static bool json_put_number(struct buf *b, const char *name, char *at, char *end, bool negative)
+static bool json_put_number(struct buf *b, const char *name, char *at, const char *end, bool negative)
 {
     if (negative)
         *--at = '-';

@@ -75,13 +75,13 @@ static int rewatch_look(const struct event_base *base, const struct event *event
 /* It keeps its timeout. Adding does not fail: its places in libevent's tables are there. */
 static void rewatch_event(struct event *event)
 {
-    struct timeval at, now, left;
+    struct timeval at, now, left = {0, 0};
     bool timed = event_pending(event, EV_TIMEOUT, &at);
     event_del(event);
     evutil_gettimeofday(&now, NULL);
-    if (timed && evutil_timercmp(&at, &now, >))
+    if (timed)
         evutil_timersub(&at, &now, &left);
-    else
+    if (left.tv_sec < 0)
         left = (struct timeval){0, 0};
     event_add(event, timed ? &left : NULL);
 }

@@ -25,7 +25,7 @@ static void transfer_drive(struct transfer_multi *multi, curl_socket_t fd, int a
 static void transfer_on_socket(evutil_socket_t fd, short what, void *arg)
 {
     struct transfer_socket *s = arg;
-    int action = (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0);
+    int action = ((what & EV_READ) ? CURL_CSELECT_IN : 0) | ((what & EV_WRITE) ? CURL_CSELECT_OUT : 0);
     transfer_drive(s->multi, fd, action);
 }
 
@@ -73,7 +73,7 @@ static bool transfer_watch_socket(struct transfer_socket *s, int what)
 {
     if (s->what)
         event_del(&s->event);
-    s->what = (short)((what & CURL_POLL_IN ? EV_READ : 0) | (what & CURL_POLL_OUT ? EV_WRITE : 0));
+    s->what = (short)(((what & CURL_POLL_IN) ? EV_READ : 0) | ((what & CURL_POLL_OUT) ? EV_WRITE : 0));
     event_assign(&s->event, s->multi->pool->base, s->fd, (short)(s->what | EV_PERSIST), transfer_on_socket, s);
     return event_add(&s->event, NULL) == 0;
 }

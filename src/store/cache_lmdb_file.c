@@ -182,9 +182,7 @@ static void cache_lmdb_judge_files(struct cache_lmdb *s, struct buf *notice)
         return;
     if (!S_ISREG(info.st_mode))
         cache_lmdb_move_aside(s, "data.mdb was no file", notice);
-    else if (!cache_lmdb_is_of_this_boot(s))
-        cache_lmdb_remove_folder(s, "");
-    else if ((uint64_t)info.st_size > s->max_bytes)
+    else if (!cache_lmdb_is_of_this_boot(s) || (uint64_t)info.st_size > s->max_bytes)
         cache_lmdb_remove_folder(s, "");
 }
 

@@ -48,7 +48,7 @@ typedef void redis_callback(void *user, enum redis_status status, const struct r
 struct redis *redis_new(struct event_base *base, const struct redis_url *url, int64_t timeout_us);
 
 /* Commands that wait are not called back. */
-void redis_free(struct redis **link);
+void redis_free(struct redis **handle);
 
 /*
  * Sends a command; its arguments are copied. The callback is called exactly once unless the command is cancelled, and

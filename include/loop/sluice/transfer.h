@@ -73,7 +73,7 @@ struct transfer_pool *transfer_pool_new(struct event_base *base);
 void transfer_pool_trust(struct transfer_pool *pool, const char *ca_file);
 
 /* Cancels what is under way, without done(). */
-void transfer_pool_free(struct transfer_pool **pool);
+void transfer_pool_free(struct transfer_pool **handle);
 
 /* Transfers under way. */
 size_t transfer_pool_active(const struct transfer_pool *pool);
@@ -84,7 +84,7 @@ struct transfer *transfer_start(struct transfer_pool *pool, const struct transfe
 
 /* Ends it at once: the connection is closed where the answer was not complete. Clears *t; NULL is ignored. Allowed
  * within every callback. */
-void transfer_cancel(struct transfer **t);
+void transfer_cancel(struct transfer **handle);
 
 /* Goes on after body() said false. May call body() before it returns. */
 void transfer_resume(struct transfer *t);

@@ -31,7 +31,7 @@ struct cache_verdict cache_policy_request(const struct endpoint *endpoint, struc
 /* Whether the complete answer to such a request may be kept: status 200, no error, and for a completion a
  * choice at least and for each a normal finish (stop, length, tool_calls, function_call). NULL: it may;
  * otherwise why not. */
-const char *cache_policy_answer(enum cache_kind kind, int status, struct slice body);
+const char *cache_policy_answer(enum cache_kind kind, int status, struct slice text);
 
 /* Request directives (RFC 9111, 5.2.1). */
 struct cache_control {

@@ -17,8 +17,8 @@ enum { POOL_FAILURES = 15 };
 struct pool_shared; /* the mapping */
 struct pool;        /* a worker's view of it */
 
-/* Before the workers are forked. NULL without memory. */
-struct pool_shared *pool_shared_new(size_t upstream_keys);
+/* For count upstream keys; before the workers are forked. NULL without memory. */
+struct pool_shared *pool_shared_new(size_t count);
 void pool_shared_free(struct pool_shared **shared);
 
 /* Everything is lent. open_us: how long an open breaker stays open. NULL without memory. */
