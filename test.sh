@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds, and runs every test. The last line counts them: "N passed, M failed, K skipped".
-# usage: ./test.sh [PART...]       PART: unit, asan, fuzz, system, system-asan; default: all of them
+# usage: ./test.sh [PART...]       PART: lint, unit, asan, fuzz, system, system-asan; default: all of them
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 root=$PWD
 deps=$root/tests/.deps
-all_parts=(unit asan fuzz system system-asan)
+all_parts=(lint unit asan fuzz system system-asan)
 jobs=${SLUICE_TEST_JOBS:-4} # more than processors: most tests wait most of the time
 
 heading() { printf '\n== %s\n' "$*"; }
@@ -58,6 +58,12 @@ build() (
 # A part that leaves no results counts as one failure; count-tests says so.
 note() { printf '%s\n' "$1" >>"$results/expected"; }
 
+run_lint() {
+    heading "static analysis"
+    note lint.txt
+    tests/lint/run build/debug 2>&1 | tee "$results/lint.txt" || true
+}
+
 run_units() {
     local preset=$1
     heading "unit tests: $preset"
@@ -86,16 +92,28 @@ run_system() {
         --junitxml "$results/system-$preset.xml" || true
 }
 
+# Counters of another build would be complained of by each process that ends.
+forget_coverage() { find build/asan -name '*.gcda' -delete; }
+
+# Which lines the parts that were built for it ran. What is required holds for the unit and the system tests together.
+run_coverage() {
+    local required=0
+    heading "coverage"
+    case " $* " in *" asan "*) case " $* " in *" system-asan "*) required=90 ;; esac ;; esac
+    note coverage.txt
+    tests/coverage build/asan "$required" 2>&1 | tee "$results/coverage.txt" || true
+}
+
 main() {
-    local part presets=()
+    local part presets=() counted=
     [ $# -gt 0 ] || set -- "${all_parts[@]}"
     for part in "$@"; do
         case $part in
-        unit) presets+=(debug) ;;
-        asan) presets+=(asan) ;;
+        lint | unit) presets+=(debug) ;;
+        asan) presets+=(asan) counted=yes ;;
         fuzz) ;;
         system) presets+=(release) ;;
-        system-asan) presets+=(release asan) ;;
+        system-asan) presets+=(release asan) counted=yes ;;
         *) sed -n '2,3s/^# //p' "$0" >&2; exit 2 ;;
         esac
     done
@@ -107,8 +125,10 @@ main() {
     install_clients
     mapfile -t presets < <(printf '%s\n' "${presets[@]}" | awk 'NF && !seen[$0]++')
     build "${presets[@]}"
+    [ -z "$counted" ] || forget_coverage
     for part in "$@"; do
         case $part in
+        lint) run_lint ;;
         unit) run_units debug ;;
         asan) run_units asan ;;
         fuzz) run_fuzz ;;
@@ -116,6 +136,7 @@ main() {
         system-asan) run_system asan ;;
         esac
     done
+    [ -z "$counted" ] || run_coverage "$@"
     echo
     "$deps/venv/bin/python" tests/system/count_tests.py "$results"
 }

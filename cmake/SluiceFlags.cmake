@@ -1,4 +1,4 @@
-# Warnings everywhere, errors where asked, hardening in release, sanitizers where asked.
+# Warnings everywhere, errors where asked, hardening in release, sanitizers and coverage where asked.
 
 add_compile_definitions(_GNU_SOURCE)
 add_compile_options(-Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes
@@ -17,4 +17,10 @@ elseif(CMAKE_BUILD_TYPE STREQUAL "Release" OR CMAKE_BUILD_TYPE STREQUAL "RelWith
   if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
     add_compile_options(-fcf-protection)
   endif()
+endif()
+
+# Threads and processes count into the same files: atomically within a process, under libgcov's lock between them.
+if(SLUICE_COVERAGE)
+  add_compile_options(--coverage -fprofile-update=atomic)
+  add_link_options(--coverage)
 endif()
