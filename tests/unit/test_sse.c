@@ -1,10 +1,10 @@
 /* Event streams: the same events at every split, byte for byte, within the cap, and in linear time. */
 #include "test.h"
 
-#include "sluice/clock.h"
 #include "sluice/sse.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 enum { CAP = 4096 };
 
@@ -298,7 +298,7 @@ static void tiny_pieces_are_not_quadratic(void **state)
     for (size_t u = 0; u < TEST_COUNT(units); u++) {
         struct sse_parser p;
         size_t got = 0, fed = 0;
-        int64_t start = clock_monotonic_us();
+        clock_t start = clock(); /* of the processor: others may be busy */
         sse_init(&p, SIZE);
         assert_true(sse_feed(&p, slice_from_text(piece), count_bytes, &got));
         for (size_t at = 0; fed < SIZE - 100; fed++, at = (at + 1) % strlen(units[u]))
@@ -306,7 +306,7 @@ static void tiny_pieces_are_not_quadratic(void **state)
         assert_true(sse_feed(&p, SLICE_LITERAL("\n\n"), count_bytes, &got));
         assert_true(got > 0);
         assert_int_equal(sse_held(&p), 0);
-        assert_true(clock_monotonic_us() - start < 10 * (int64_t)CLOCK_US_PER_SECOND);
+        assert_true(clock() - start < 10 * (clock_t)CLOCKS_PER_SEC);
         sse_free(&p);
     }
 }
