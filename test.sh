@@ -50,7 +50,8 @@ build() (
     flock 9
     for preset in "$@"; do
         heading "build: $preset"
-        [ -f "build/$preset/build.ninja" ] || cmake --preset "$preset" >"build/$preset.log" || { cat "build/$preset.log"; return 1; }
+        # Older than the presets: it may have been configured for others.
+        [ "build/$preset/build.ninja" -nt CMakePresets.json ] || cmake --preset "$preset" >"build/$preset.log" || { cat "build/$preset.log"; return 1; }
         cmake --build --preset "$preset" 9>&-
     done
 )
