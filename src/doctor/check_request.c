@@ -172,7 +172,7 @@ static void check_path_arrived(struct doctor *d, const struct check_echo *echo, 
 
 void check_path(struct doctor *d)
 {
-    static const char tail[] = "/v1/_sluice/echo/a%2Fb%20c//%C3%A4";
+    static const char tail[] = "/v1/_sluice/echo/a%2Fb%2Cc//%C3%A4";
     static const char query[] = "one=1%2F2&two=%25";
     char path[sizeof tail + sizeof query];
     struct answer a;

@@ -21,26 +21,35 @@ struct slice http_request_variable(const struct http_request *r, const char *nam
     return (struct slice){NULL, 0};
 }
 
+/* A variable that comes again. One that the web server makes may be in its configuration twice, by an included file and
+ * beside it: that is no harm where both say the same. For REQUEST_URI it is how nginx's users overrule what was included. */
+enum http_again { HTTP_AGAIN_LAST, HTTP_AGAIN_SAME, HTTP_AGAIN_NEVER };
+
 /* Where each wanted variable goes. */
 struct http_wanted {
     const char *name;
     size_t name_len;
     size_t offset;
-    bool once;
+    enum http_again again;
 };
 
-#define HTTP_WANTED(name, field, once) {name, sizeof(name) - 1, offsetof(struct http_request, field), once}
+#define HTTP_WANTED(name, field, again) {name, sizeof(name) - 1, offsetof(struct http_request, field), HTTP_AGAIN_##again}
 
 static const struct http_wanted http_wanted[] = {
-    HTTP_WANTED("REQUEST_METHOD", method, true),
-    HTTP_WANTED("REQUEST_URI", uri, true),
-    HTTP_WANTED("CONTENT_TYPE", content_type, true),
-    HTTP_WANTED("CONTENT_LENGTH", length, true),
-    HTTP_WANTED("HTTP_AUTHORIZATION", authorization, true),
-    HTTP_WANTED("REMOTE_ADDR", remote_addr, true),
-    HTTP_WANTED("HTTP_X_REQUEST_ID", request_id, false),
-    HTTP_WANTED("HTTP_ORIGIN", origin, false),
+    HTTP_WANTED("REQUEST_METHOD", method, SAME),
+    HTTP_WANTED("REQUEST_URI", uri, LAST),
+    HTTP_WANTED("CONTENT_TYPE", content_type, SAME),
+    HTTP_WANTED("CONTENT_LENGTH", length, SAME),
+    HTTP_WANTED("HTTP_AUTHORIZATION", authorization, NEVER),
+    HTTP_WANTED("REMOTE_ADDR", remote_addr, SAME),
+    HTTP_WANTED("HTTP_X_REQUEST_ID", request_id, LAST),
+    HTTP_WANTED("HTTP_ORIGIN", origin, LAST),
 };
+
+static bool http_may_come_again(enum http_again again, struct slice before, struct slice now)
+{
+    return !before.ptr || again == HTTP_AGAIN_LAST || (again == HTTP_AGAIN_SAME && slice_equals(before, now));
+}
 
 /* False where it must not be repeated and is. */
 static bool http_request_take(struct http_request *out, struct slice var)
@@ -51,9 +60,9 @@ static bool http_request_take(struct http_request *out, struct slice var)
         if (http_wanted[i].name_len != name_len || memcmp(var.ptr, http_wanted[i].name, name_len) != 0)
             continue;
         struct slice *field = (struct slice *)(void *)((char *)out + http_wanted[i].offset);
-        bool repeated = http_wanted[i].once && field->ptr;
+        struct slice before = *field;
         *field = slice_make(equals + 1, var.len - name_len - 1);
-        return !repeated;
+        return http_may_come_again(http_wanted[i].again, before, *field);
     }
     return true;
 }

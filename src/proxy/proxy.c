@@ -60,7 +60,7 @@ static void proxy_refuse_request(struct exchange *x, enum http_request_result re
     } else if (result == HTTP_REQUEST_BAD_LENGTH) {
         error.args[0] = SLICE_LITERAL("Content-Length is not a number");
     } else if (result == HTTP_REQUEST_REPEATED) {
-        error.args[0] = SLICE_LITERAL("a header that may be sent once, such as Authorization, is there twice");
+        error.args[0] = SLICE_LITERAL("a header that may be sent once, such as Authorization, is there twice (or the web server says two things of one)");
     } else {
         error.args[0] = SLICE_LITERAL("a header holds control characters, or the method or the target is none");
     }

@@ -31,7 +31,7 @@ struct http_request {
 enum http_request_result {
     HTTP_REQUEST_OK,
     HTTP_REQUEST_BAD_VARIABLE, /* no method or URI, one that is none, or a control character in a header */
-    HTTP_REQUEST_REPEATED,     /* what may be there once is there twice: two readers might take different ones */
+    HTTP_REQUEST_REPEATED,     /* what may be there once is there twice, or with two values: two readers might take different ones */
     HTTP_REQUEST_BAD_LENGTH,   /* CONTENT_LENGTH is not a number */
     HTTP_REQUEST_HEADERS_TOO_LARGE
 };

@@ -49,8 +49,8 @@ http {{
         {size:client_max_body_size 64m;}
         {server:}
         location / {{
-            {first:}
             include /etc/nginx/fastcgi_params;
+            {first:}
             {buffering:fastcgi_buffering off;}
             {timeout:fastcgi_read_timeout 900s;}
             {location:}
