@@ -3,7 +3,7 @@
  *
  * Reading: libfcgi's FCGX_Accept_r() reads a request's head by blocking reads. It gets the head from a pipe that
  * was filled before with all of it, so that no read waits. Writing: FCGX_PutStr() and FCGX_FFlush() write at most
- * one buffer; the caller calls only after the descriptor polled writable.
+ * one buffer; the caller calls only where the socket is known to have room for it.
  */
 #ifndef SLUICE_FCGI_WIRE_H
 #define SLUICE_FCGI_WIRE_H

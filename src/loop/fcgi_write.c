@@ -1,7 +1,7 @@
 /*
  * FastCGI connections, the writing side: answers wait in a buffer of the request until the peer takes them.
  *
- * libfcgi writes at most one of its buffers, and only after the descriptor polled writable.
+ * libfcgi writes at most one of its buffers a call, and only where the socket is known to have room for it.
  */
 #include "fcgi_connection.h"
 

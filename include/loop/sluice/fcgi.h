@@ -3,8 +3,8 @@
  *
  * The front server's bytes are read without blocking and cut into records here; only a complete, bounded and
  * well-formed head (BEGIN_REQUEST and PARAMS) is given to libfcgi, which decodes it. The answer is framed and
- * written by libfcgi, at most one buffer of it after the descriptor polled writable, so that its blocking writes
- * do not block. docs/architecture.md tells what libfcgi would do with a hostile peer otherwise.
+ * written by libfcgi, one buffer of it a call and only where the socket is known to have room, so that its writes do
+ * not wait. docs/architecture.md tells what libfcgi would do with a hostile peer otherwise.
  *
  * A connection has at most one request at a time. A request begins with begin(), and ends with done(), exactly
  * once, always from the loop and never within a call of the application's: after done() its handle is dead.
