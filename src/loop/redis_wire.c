@@ -23,6 +23,9 @@ struct redis_wire {
     bool closed; /* to be freed when the callback returns */
     struct event *readable, *writable;
     redisReader *reader;
+    const redisReplyObjectFunctions *standard; /* what hiredis makes a reply of */
+    redisReplyObjectFunctions bounded;         /* the same, but for arrays */
+    size_t held;                               /* bytes that came of a reply that is not complete */
     struct buf out;
     const struct redis_wire_events *events;
     void *user;
@@ -50,6 +53,36 @@ void redis_wire_close(struct redis_wire **wire)
         w->closed = true;
     else if (w)
         redis_wire_free(w);
+}
+
+/* ---- replies
+ * ------------------------------------------------------------------------------------------------- */
+
+#if HIREDIS_MAJOR >= 1
+typedef size_t redis_wire_count;
+#else
+typedef int redis_wire_count;
+#endif
+
+/* hiredis makes room for all items that a server promises before it has one of them, and passes over all of that room
+ * when it frees the reply. */
+static void *redis_wire_create_array(const redisReadTask *task, redis_wire_count count)
+{
+    const struct redis_wire *w = task->privdata;
+    return (size_t)count <= REDIS_REPLY_ITEMS_MAX ? w->standard->createArray(task, count) : NULL;
+}
+
+static bool redis_wire_open_reader(struct redis_wire *w)
+{
+    w->reader = redisReaderCreate();
+    if (!w->reader)
+        return false;
+    w->standard = w->reader->fn;
+    w->bounded = *w->standard;
+    w->bounded.createArray = redis_wire_create_array;
+    w->reader->fn = &w->bounded;
+    w->reader->privdata = w;
+    return true;
 }
 
 /* ---- connecting
@@ -167,11 +200,14 @@ static bool redis_wire_take_replies(struct redis_wire *w)
     for (;;) {
         void *reply = NULL;
         if (redisReaderGetReply(w->reader, &reply) != REDIS_OK) {
-            redis_wire_lose(w, "what came is not Redis' protocol");
+            redis_wire_lose(w, w->reader->err == REDIS_ERR_OOM
+                                   ? "a reply has too many items, or there is no memory for it"
+                                   : "what came is not Redis' protocol");
             return false;
         }
         if (!reply)
             return true;
+        w->held = w->reader->len - w->reader->pos;
         w->busy = true;
         w->events->reply(w->user, reply);
         freeReplyObject(reply);
@@ -188,11 +224,12 @@ static void redis_wire_on_readable(evutil_socket_t fd, short what, void *arg)
     ssize_t n = recv(fd, bytes, sizeof bytes, 0);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
+    w->held += n > 0 ? (size_t)n : 0;
     if (n <= 0)
         redis_wire_lose(w, n == 0 ? "the server closed the connection" : strerror(errno));
     else if (redisReaderFeed(w->reader, bytes, (size_t)n) != REDIS_OK)
         redis_wire_lose(w, "there is not enough memory for a reply");
-    else if (redis_wire_take_replies(w) && w->reader->len - w->reader->pos > REDIS_REPLY_MAX)
+    else if (redis_wire_take_replies(w) && w->held > REDIS_REPLY_MAX)
         redis_wire_lose(w, "a reply is too long");
 }
 
@@ -217,11 +254,11 @@ struct redis_wire *redis_wire_open(struct event_base *base, const struct redis_u
     buf_init(&w->out, REDIS_OUT_MAX);
     w->fd = redis_wire_connect(url, address);
     if (w->fd >= 0) {
-        w->reader = redisReaderCreate();
         w->readable = event_new(base, w->fd, EV_READ | EV_PERSIST, redis_wire_on_readable, w);
         w->writable = event_new(base, w->fd, EV_WRITE | EV_PERSIST, redis_wire_on_writable, w);
     }
-    if (w->fd >= 0 && w->reader && w->readable && w->writable && event_add(w->writable, NULL) == 0)
+    if (w->fd >= 0 && w->readable && w->writable && redis_wire_open_reader(w) &&
+        event_add(w->writable, NULL) == 0)
         return w;
     int saved = errno;
     redis_wire_free(w);

@@ -1,6 +1,7 @@
 /*
  * Whatever a server sends: a link connects to a socket of the fuzzer's own, is greeted, asks, and gets the
- * input as its replies. Each command is called back at most once, and nothing of a reply lies outside of it.
+ * input as its replies. Each command is called back at most once, nothing of a reply lies outside of it, and it has
+ * no more items than are allowed.
  */
 #include "fuzz.h"
 
@@ -62,7 +63,7 @@ static void walk(const struct redis_reply *reply, unsigned depth)
     struct slice text = redis_reply_text(reply);
     volatile char last = text.len ? text.ptr[text.len - 1] : 0;
     (void)last;
-    FUZZ_ASSERT(depth < 16);
+    FUZZ_ASSERT(depth < 16 && redis_reply_count(reply) <= REDIS_REPLY_ITEMS_MAX);
     for (size_t i = 0; i < redis_reply_count(reply) && i < 1000; i++)
         walk(redis_reply_item(reply, i), depth + 1);
     FUZZ_ASSERT(!redis_reply_item(reply, redis_reply_count(reply)));

@@ -2,6 +2,7 @@
 #include "test.h"
 
 #include "redis_server.h"
+#include "sluice/buf.h"
 #include "sluice/clock.h"
 #include "sluice/redis.h"
 
@@ -360,7 +361,9 @@ static void servers_that_speak_something_else(void **state)
         {"$-5\r\n", 5, false, "not Redis' protocol"},
         {"*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n", 40, false, "not Redis' protocol"},
         {"$2147483648\r\n", 13, false, ""},
-        {"*2147483647\r\n", 13, false, ""},
+        {"*2147483647\r\n", 13, false, "too many items"},
+        {"*65537\r\n", 8, false, "too many items"},
+        {"*65536\r\n", 8, false, ""},
         {":99999999999999999999999999\r\n", 29, false, ""},
         {"-DENIED go away\r\n", 17, true, "refuses us: -DENIED"},
         {many, sizeof many, true, ""},
@@ -379,12 +382,41 @@ static void servers_that_speak_something_else(void **state)
             WAIT_UNTIL(redis_stats(w.link)->breaks);
         else
             turn(100000);
-        if (*cases[i].trouble && a.status != REDIS_STATUS_OK && i != 10 &&
+        if (*cases[i].trouble && a.status != REDIS_STATUS_OK && i != 12 &&
             !strstr(redis_trouble(w.link), cases[i].trouble))
             fail_msg("case %zu: %s", i, redis_trouble(w.link));
         redis_free(&w.link);
         fake_server_stop(fake);
     }
+}
+
+/* Of a long array hiredis keeps the items that are complete. */
+static void a_reply_that_does_not_end_is_too_long(void **state)
+{
+    (void)state;
+    enum { ITEM = 1024 * 1024, ITEMS = REDIS_REPLY_MAX / ITEM };
+    static const char array[] = "*1000\r\n", item[] = "$1048576\r\n";
+    struct answer a;
+    struct buf bytes;
+    int port;
+    char url[64];
+    char *text = calloc(1, ITEM);
+    assert_non_null(text);
+    buf_init(&bytes, 2 * REDIS_REPLY_MAX);
+    assert_true(buf_append_text(&bytes, "+PONG\r\n") && buf_append_text(&bytes, array));
+    for (int i = 0; i < ITEMS; i++)
+        assert_true(buf_append_text(&bytes, item) && buf_append(&bytes, text, ITEM) && buf_append_text(&bytes, "\r\n"));
+    free(text);
+    pid_t fake = fake_server_start(buf_data(&bytes), bytes.len, false, &port);
+    snprintf(url, sizeof url, "redis://127.0.0.1:%d", port);
+    w.link = link_to(url, 100 * TIMEOUT_US);
+    ask(&a, "GET", "k", NULL);
+    WAIT_UNTIL(a.calls);
+    assert_int_equal(a.status, REDIS_STATUS_UNAVAILABLE);
+    assert_non_null(strstr(redis_trouble(w.link), "too long"));
+    redis_free(&w.link);
+    fake_server_stop(fake);
+    buf_free(&bytes);
 }
 
 static void free_within(void *user, enum redis_status status, const struct redis_reply *reply)
@@ -461,6 +493,7 @@ int main(void)
         TEST(an_idle_link_finds_out),
         TEST(error_replies_open_the_breaker),
         TEST(servers_that_speak_something_else),
+        TEST(a_reply_that_does_not_end_is_too_long),
         TEST(the_link_may_be_freed_within_a_callback),
         TEST(too_much_at_once_is_refused),
     };

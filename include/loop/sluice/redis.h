@@ -27,7 +27,8 @@
 enum {
     REDIS_BREAKER_FAILURES = 5,
     REDIS_PENDING_MAX = 16384,        /* commands without a reply; beyond, UNAVAILABLE */
-    REDIS_REPLY_MAX = 64 * 1024 * 1024 /* bytes of a reply that is not complete; beyond, the connection is dropped */
+    REDIS_REPLY_MAX = 64 * 1024 * 1024, /* bytes of a reply that is not complete; beyond, the connection is dropped */
+    REDIS_REPLY_ITEMS_MAX = 65536 /* of an array; likewise */
 };
 
 struct redis;         /* the link */
