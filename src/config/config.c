@@ -51,8 +51,10 @@ static void config_judge_unknown(struct config_loader *l, struct slice name, con
     size_t edits = 0;
     char shown[CONFIG_SHOWN_NAME_MAX];
     bool own = options_own_prefix(name);
+    if (!own && !in_file)
+        return;
     const struct option *nearest = options_find_nearest(name, own ? SIZE_MAX : CONFIG_TYPO_EDITS, &edits);
-    if (!own && !(in_file && nearest))
+    if (!own && !nearest)
         return;
     snprintf(shown, sizeof shown, "%.*s", (int)slice_take(name, sizeof shown).len, name.ptr);
     if (!nearest)

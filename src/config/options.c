@@ -294,15 +294,20 @@ static bool option_same_letter(char a, char b)
     return toupper((unsigned char)a) == toupper((unsigned char)b);
 }
 
-/* Optimal string alignment: row i holds the distances of a's first i letters from each beginning of b. */
-static size_t option_name_distance(struct slice a, struct slice b)
+/* Optimal string alignment: row i holds the distances of a's first i letters from each beginning of b. Most names are
+ * soon known to be further away than max; then it is SIZE_MAX. */
+static size_t option_name_distance(struct slice a, struct slice b, size_t max)
 {
     size_t rows[3][OPTION_NAME_MAX + 1];
+    size_t least = 0, least_above; /* of a row; a later one is built on this row and the one above it */
+    if (a.len > b.len + max || b.len > a.len + max)
+        return SIZE_MAX;
     for (size_t j = 0; j <= b.len; j++)
         rows[0][j] = j;
     for (size_t i = 1; i <= a.len; i++) {
         size_t *now = rows[i % 3], *above = rows[(i + 2) % 3], *twice_above = rows[(i + 1) % 3];
-        now[0] = i;
+        least_above = least;
+        least = now[0] = i;
         for (size_t j = 1; j <= b.len; j++) {
             bool same = option_same_letter(a.ptr[i - 1], b.ptr[j - 1]);
             now[j] = option_min(above[j - 1] + (same ? 0 : 1), option_min(above[j], now[j - 1]) + 1);
@@ -310,7 +315,10 @@ static size_t option_name_distance(struct slice a, struct slice b)
                            option_same_letter(a.ptr[i - 2], b.ptr[j - 1]);
             if (swapped)
                 now[j] = option_min(now[j], twice_above[j - 2] + 1);
+            least = option_min(least, now[j]);
         }
+        if (least > max && least_above >= max)
+            return SIZE_MAX;
     }
     return rows[a.len % 3][b.len];
 }
@@ -322,35 +330,34 @@ static struct slice option_name_prefix(struct slice name)
     return slice_take(name, end ? (size_t)(end - name.ptr) + 2 : 0);
 }
 
-/* One edit where a name is an option's beginning, further than its prefix: CACHE__TTL. */
-static size_t option_count_edits(struct slice name, struct slice option)
+/* One edit where a name is an option's beginning, further than the prefix that both have: CACHE__TTL. */
+static size_t option_count_edits(struct slice name, struct slice option, size_t prefix, size_t max)
 {
-    struct slice prefix = option_name_prefix(name);
-    if (prefix.len > 0 && name.len > prefix.len && name.len < option.len &&
-        slice_starts_with_nocase(option, name))
+    if (prefix > 0 && name.len > prefix && name.len < option.len && slice_starts_with_nocase(option, name))
         return 1;
-    return option_name_distance(name, option);
+    return option_name_distance(name, option, max);
 }
 
 /* A name that is wrong for the most part is no typing mistake, but its prefix still tells what was meant. */
-static bool option_is_near(struct slice name, const struct option *o, size_t distance)
-{
-    struct slice prefix = option_name_prefix(name);
-    return distance <= name.len / 2 ||
-           (prefix.len > 0 && slice_starts_with_nocase(slice_from_text(o->name), prefix));
-}
-
 const struct option *options_find_nearest(struct slice name, size_t max, size_t *edits)
 {
     const struct option *nearest = NULL;
+    struct slice prefix = option_name_prefix(name);
     if (name.len > OPTION_NAME_MAX)
         return NULL;
+    max = option_min(max, OPTION_NAME_MAX);
     for (size_t i = 0; i < OPTIONS_COUNT; i++) {
-        size_t distance = option_count_edits(name, slice_from_text(options[i].name));
-        if (distance > max || (nearest && distance >= *edits) || !option_is_near(name, &options[i], distance))
+        struct slice option = slice_from_text(options[i].name);
+        bool akin = prefix.len > 0 && slice_starts_with_nocase(option, prefix);
+        size_t reach = akin ? max : option_min(max, name.len / 2);
+        size_t distance = option_count_edits(name, option, akin ? prefix.len : 0, reach);
+        if (distance > reach)
             continue;
         nearest = &options[i];
         *edits = distance;
+        if (distance == 0)
+            break;
+        max = distance - 1; /* of those that are as near, the first */
     }
     return nearest;
 }
