@@ -233,7 +233,7 @@ static void limits_learn_into(_Atomic uint64_t *average, int64_t tokens)
     } while (!atomic_compare_exchange_weak(average, &seen, next));
 }
 
-static int64_t limits_learned(uint64_t average)
+int64_t limits_learned(uint64_t average)
 {
     uint64_t tokens = (average + (1 << LIMITS_LEARN_SHIFT) - 1) >> LIMITS_LEARN_SHIFT;
     return tokens <= (uint64_t)LIMITS_LEARN_MAX ? (int64_t)tokens : 0;

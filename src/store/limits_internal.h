@@ -79,6 +79,8 @@ struct limits {
 /* limits.c */
 int64_t limits_now(const struct limits *l);
 void limits_forget(struct limits_reservation *r);
+/* The tokens of an average of the file. 0 where it cannot be ours. */
+int64_t limits_learned(uint64_t average);
 /* This machine's share of them, for while Redis is away. */
 struct limits_rates limits_local_rates(const struct limits *l, const struct limits_rates *rates);
 /* Tells the caller; of a refusal, r is gone before. */

@@ -16,14 +16,12 @@
 #include <unistd.h>
 
 enum limits_process_state { LIMITS_PROCESS_FREE, LIMITS_PROCESS_ALIVE, LIMITS_PROCESS_CLEANING };
-enum { LIMITS_STATE_BITS = 2, LIMITS_INDEX_BITS = 10, LIMITS_BEATS_A_LEASE = 4 };
+enum { LIMITS_STATE_BITS = 2, LIMITS_BEATS_A_LEASE = 4 };
 
 #define LIMITS_LEASE_MAX_NS INT64_C(3600000000000)
 
-/* An owner: generation << 11 | index << 1 | whether the lease is complete. */
+/* An owner: generation, index and, in its lowest bit, whether the lease is complete. */
 enum { LIMITS_OWNER_READY = 1 };
-
-static_assert(1 << LIMITS_INDEX_BITS == LIMITS_PROCESSES, "an index fits its bits");
 
 static uint64_t limits_word(uint64_t generation, enum limits_process_state state)
 {

@@ -83,10 +83,17 @@ static bool limits_slot_has_tickets(struct limits_shared *s, struct limits_slot 
     return false;
 }
 
+/* For how long nobody has used it. */
+static int64_t limits_slot_unused_ns(const struct limits_slot *slot, int64_t now)
+{
+    int64_t used = atomic_load(&slot->used_ns);
+    return used < 0 ? INT64_MAX : now - used;
+}
+
 /* Forgetting it must lose nothing: both buckets are full. */
 static bool limits_slot_is_idle(struct limits_shared *s, struct limits_slot *slot, int64_t now)
 {
-    return now - atomic_load(&slot->used_ns) > LIMITS_IDLE_NS &&
+    return limits_slot_unused_ns(slot, now) > LIMITS_IDLE_NS &&
            bucket_wait_full(atomic_load(&slot->requests_tat), now) == 0 &&
            bucket_wait_full(atomic_load(&slot->tokens_tat), now) == 0 && !limits_slot_has_tickets(s, slot);
 }
@@ -110,7 +117,7 @@ static struct limits_slot *limits_slot_evict(struct limits_shared *s, struct lim
     for (size_t way = 0; way < LIMITS_WAYS; way++) {
         struct limits_slot *slot = limits_slot_place(s, tag, way);
         uint64_t had = atomic_load(&slot->tag_high);
-        bool abandoned = had == LIMITS_TAG_EMPTYING && now - atomic_load(&slot->used_ns) > LIMITS_EMPTYING_NS;
+        bool abandoned = had == LIMITS_TAG_EMPTYING && limits_slot_unused_ns(slot, now) > LIMITS_EMPTYING_NS;
         bool idle = had != LIMITS_TAG_EMPTYING && limits_slot_is_idle(s, slot, now);
         if ((abandoned || idle) && limits_slot_replace(slot, had, tag, now) && limits_slot_matches(slot, tag))
             return slot;
@@ -130,7 +137,7 @@ struct limits_slot *limits_slot_get(struct limits_shared *s, struct limits_tag t
     if (!slot)
         slot = &s->slots[LIMITS_KEYS];
     int64_t used = atomic_load_explicit(&slot->used_ns, memory_order_relaxed);
-    if (now > used + LIMITS_USED_STEP_NS || used > now + LIMITS_IDLE_NS)
+    if (used < now - LIMITS_USED_STEP_NS || used > now + LIMITS_IDLE_NS)
         atomic_store_explicit(&slot->used_ns, now, memory_order_relaxed);
     return slot;
 }

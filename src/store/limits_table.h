@@ -20,13 +20,22 @@
 
 enum {
     LIMITS_LAYOUT = 1,
-    LIMITS_KEYS = 65536, /* a power of two */
-    LIMITS_WAYS = 32,    /* places where a key may be */
-    LIMITS_PROCESSES = 1024,
-    LIMITS_LEASES = 65536, /* a power of two */
-    LIMITS_TICKETS = 1048576,
+    LIMITS_WAYS = 32,         /* places where a key may be */
     LIMITS_IDLE_SECONDS = 600 /* unused for so long, a key may lose its place */
 };
+
+#ifdef LIMITS_SMALL /* the fuzzer's: a file of which its input can reach every byte */
+enum { LIMITS_KEYS = 64, LIMITS_INDEX_BITS = 3, LIMITS_LEASES = 32, LIMITS_TICKETS = 256 };
+#else
+enum {
+    LIMITS_KEYS = 65536,    /* a power of two */
+    LIMITS_INDEX_BITS = 10, /* of a process */
+    LIMITS_LEASES = 65536,  /* a power of two */
+    LIMITS_TICKETS = 1048576
+};
+#endif
+
+enum { LIMITS_PROCESSES = 1 << LIMITS_INDEX_BITS };
 
 /* A key: one cache line. Times are in nanoseconds of limits_clock_ns(). */
 struct limits_slot {

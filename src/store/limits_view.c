@@ -1,7 +1,7 @@
 /* Reading the shared file without taking part. */
 #include "limits_view_sides.h"
 
-enum { LIMITS_VIEW_BYTES = (KEY_FINGERPRINT_SIZE - 1) / 2, LIMITS_VIEW_LEARN_SHIFT = 8 };
+enum { LIMITS_VIEW_BYTES = (KEY_FINGERPRINT_SIZE - 1) / 2 };
 
 bool limits_view_is_fingerprint(const char *text)
 {
@@ -53,7 +53,7 @@ static void limits_view_slot(const struct config *c, struct limits_shared *s, st
     row->tokens = d.tokens;
     row->concurrent_limit = rates.concurrent;
     row->concurrent = limits_ticket_count(s, slot);
-    row->learned_output = (int64_t)(atomic_load(&slot->learned) >> LIMITS_VIEW_LEARN_SHIFT);
+    row->learned_output = limits_learned(atomic_load(&slot->learned));
 }
 
 static struct limits_shared *limits_view_open(const struct config *c, struct shared_file *f, int64_t *now,
