@@ -6,13 +6,16 @@
 #define ANY ENDPOINT_ANY
 #define FIELDS(kind) .fields = ENDPOINT_FIELDS_##kind
 #define STREAM(kind) .stream = ENDPOINT_STREAM_##kind
+#define STORED .is_stored = true
 
 static const struct endpoint endpoints[] = {
     {"chat.completions", "/chat/completions", GET | POST, FIELDS(CHAT), STREAM(CHOICES)},
+    {"chat.completions", "/chat/completions/{}", ANY, FIELDS(NONE), STORED},
     {"completions", "/completions", POST, FIELDS(COMPLETIONS), STREAM(CHOICES)},
     {"embeddings", "/embeddings", POST, FIELDS(EMBEDDINGS)},
     {"responses", "/responses", ANY, FIELDS(RESPONSES), STREAM(RESPONSES)},
-    {"responses", "/responses/{}", ANY, FIELDS(NONE), STREAM(RESPONSES)},
+    {"responses", "/responses/{}", ANY, FIELDS(NONE), STREAM(RESPONSES), STORED},
+    {"responses", "/responses/{}/cancel", ANY, FIELDS(NONE), STORED},
     {"responses.compact", "/responses/compact", ANY, FIELDS(MODEL)},
     {"responses.input_tokens", "/responses/input_tokens", ANY, FIELDS(MODEL)},
     {"moderations", "/moderations", POST, FIELDS(MODEL)},
@@ -29,11 +32,14 @@ static const struct endpoint endpoints[] = {
     {"files.content", "/files/{}/content", ANY, FIELDS(NONE)},
     {"uploads", "/uploads", ANY, FIELDS(NONE)},
     {"uploads", "/uploads/{}/{}", ANY, FIELDS(NONE)},
-    {"batches", "/batches", ANY, FIELDS(NONE)},
-    {"batches", "/batches/{}", ANY, FIELDS(NONE)},
+    {"batches", "/batches", ANY, FIELDS(NONE), STORED},
+    {"batches", "/batches/{}", ANY, FIELDS(NONE), STORED},
+    {"batches", "/batches/{}/cancel", ANY, FIELDS(NONE), STORED},
     {"fine_tuning.jobs", "/fine_tuning/jobs", ANY, FIELDS(MODEL)},
     {"threads.runs", "/threads/runs", ANY, FIELDS(MODEL)},
     {"threads.runs", "/threads/{}/runs", ANY, FIELDS(MODEL)},
+    {"threads.runs", "/threads/{}/runs/{}", ANY, FIELDS(NONE), STORED},
+    {"threads.runs", "/threads/{}/runs/{}/cancel", ANY, FIELDS(NONE), STORED},
     {"assistants", "/assistants", ANY, FIELDS(MODEL)},
     {"edits", "/edits", POST, FIELDS(MODEL)},
     {"chat.completions", "/engines/{}/chat/completions", POST, FIELDS(CHAT), STREAM(CHOICES), true},
@@ -42,7 +48,7 @@ static const struct endpoint endpoints[] = {
     {"edits", "/engines/{}/edits", POST, FIELDS(MODEL), .model_in_path = true},
 };
 
-static const struct endpoint endpoint_other = {"other", "", ANY, ENDPOINT_FIELDS_NONE, ENDPOINT_STREAM_OTHER, false};
+static const struct endpoint endpoint_other = {"other", "", ANY, FIELDS(NONE)};
 
 struct slice endpoint_segment(struct slice path, size_t n)
 {
@@ -88,6 +94,12 @@ bool endpoint_allows(const struct endpoint *e, struct slice method)
            (e->methods & ENDPOINT_GET && slice_equals_text(method, "HEAD")) ||
            (e->methods & ENDPOINT_POST && slice_equals_text(method, "POST")) ||
            (e->methods & ENDPOINT_DELETE && slice_equals_text(method, "DELETE"));
+}
+
+bool endpoint_uses_tokens(const struct endpoint *e, struct slice method)
+{
+    return !e->is_stored && !slice_equals_text(method, "GET") && !slice_equals_text(method, "HEAD") &&
+           !slice_equals_text(method, "DELETE");
 }
 
 struct slice endpoint_path_model(const struct endpoint *e, struct slice api_path)

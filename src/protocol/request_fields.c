@@ -146,7 +146,7 @@ struct request_value {
 
 /* What was noted of a body. */
 struct request_body {
-    struct json_value model, stream, stream_options;
+    struct json_value model, stream, stream_options, background;
     struct request_value required;
     struct json_value ruled[REQUEST_RULES_MAX]; /* in the order of the shape's rules */
 };
@@ -369,6 +369,8 @@ static void request_note(struct request_body *body, const struct request_shape *
         body->stream = value->value;
     if (json_scan_text_is(name, "stream_options"))
         body->stream_options = value->value;
+    if (json_scan_text_is(name, "background"))
+        body->background = value->value;
     if (shape->required && json_scan_text_is(name, shape->required))
         body->required = *value;
     for (size_t i = 0; shape->rules && shape->rules[i].name; i++)
@@ -416,6 +418,7 @@ static void request_take(const struct request_body *body, struct slice path_mode
     else if (path_model.len > 0)
         snprintf(out->model, sizeof out->model, "%.*s", (int)path_model.len, path_model.ptr);
     out->stream = body->stream.kind == JSON_KIND_TRUE;
+    out->background = body->background.kind == JSON_KIND_TRUE;
     out->include_usage = json_value_find(body->stream_options, "include_usage", &include_usage) &&
                          include_usage.kind == JSON_KIND_TRUE;
 }

@@ -121,7 +121,9 @@ static int64_t admit_used_tokens(struct exchange *x)
     if (x->upstream_status == 0 && x->end != EXCHANGE_CLIENT_LEFT && x->answered)
         return 0;
     x->usage_source = x->streaming ? EXCHANGE_USAGE_DELTAS : EXCHANGE_USAGE_ESTIMATE;
-    return x->estimated_input + (int64_t)x->delivered_tokens;
+    int64_t delivered = x->estimated_input + (int64_t)x->delivered_tokens;
+    /* What works on in the background is never told of in an answer that could be known to be its own. */
+    return x->fields.background && x->estimated_tokens > delivered ? x->estimated_tokens : delivered;
 }
 
 void admit_settle(struct exchange *x)

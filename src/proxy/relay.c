@@ -88,13 +88,20 @@ static bool relay_is_very_last_event(const struct exchange *x, const struct sse_
            (x->endpoint->stream == ENDPOINT_STREAM_RESPONSES && relay_is_last_response_event(event->type));
 }
 
+/* Where it is new: that of a stored object was counted when the model worked for it. */
+static void relay_take_usage(struct exchange *x, struct slice text)
+{
+    if (endpoint_uses_tokens(x->endpoint, x->http.method))
+        usage_find(text, &x->usage);
+}
+
 static void relay_look_at_event(struct exchange *x, const struct sse_event *event, const struct stream_event *said)
 {
     x->stream_is_whole = x->stream_is_whole || relay_is_very_last_event(x, event);
     if (!x->stream_ended)
         x->stream_ended = relay_is_last_event(x, event, said);
     if (said->has_usage)
-        usage_find(event->data, &x->usage);
+        relay_take_usage(x, event->data);
     x->delivered_tokens += said->delta_tokens;
 }
 
@@ -268,7 +275,7 @@ static void relay_finish_plain(struct exchange *x)
 {
     bool bodiless = x->upstream_status == 204 || x->upstream_status == 304;
     bool head_only = slice_equals_text(x->http.method, "HEAD");
-    usage_find(buf_slice(&x->held), &x->usage);
+    relay_take_usage(x, buf_slice(&x->held));
     admit_settle(x);
     if (!x->flowing && !cache_take_answer(x, &x->held)) {
         relay_fail(x, TRANSFER_GARBAGE, "the answer has not the items that were asked for");

@@ -13,6 +13,10 @@ static void paths_are_found(void **state)
         {"/responses", "responses"},
         {"/responses/resp_1", "responses"},
         {"/responses/compact", "responses.compact"},
+        {"/responses/resp_1/cancel", "responses"},
+        {"/responses/resp_1/input_items", "other"},
+        {"/chat/completions/chatcmpl-1", "chat.completions"},
+        {"/chat/completions/chatcmpl-1/messages", "other"},
         {"/models", "models"},
         {"/models/ft%3Agpt", "models"},
         {"/files/file-1/content", "files.content"},
@@ -55,6 +59,51 @@ static void methods_are_those_of_the_table(void **state)
             if (endpoint_allows(endpoint_find(slice_from_text(cases[i].path)), slice_from_text(names[m])) !=
                 cases[i].allowed[m])
                 fail_msg("%s %s", names[m], cases[i].path);
+}
+
+/* Of the endpoints whose answers have a usage (OpenAI reference). */
+static void only_what_makes_a_model_work_uses_tokens(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *method, *path;
+        bool uses;
+    } cases[] = {
+        {"POST", "/chat/completions", true},
+        {"POST", "/completions", true},
+        {"POST", "/engines/gpt/completions", true},
+        {"POST", "/embeddings", true},
+        {"POST", "/responses", true},
+        {"POST", "/responses/compact", true},
+        {"POST", "/audio/speech", true},
+        {"POST", "/audio/transcriptions", true},
+        {"POST", "/images/generations", true},
+        {"POST", "/images/edits", true},
+        {"POST", "/images/variations", true},
+        {"POST", "/threads/runs", true},
+        {"POST", "/threads/thread_1/runs", true},
+        {"POST", "/threads/thread_1/runs/run_1/submit_tool_outputs", true},
+        {"POST", "/what/comes/next/year", true},
+        {"GET", "/what/comes/next/year", false},
+        {"GET", "/responses/resp_1", false},
+        {"HEAD", "/responses/resp_1", false},
+        {"DELETE", "/responses/resp_1", false},
+        {"POST", "/responses/resp_1/cancel", false},
+        {"GET", "/chat/completions", false},
+        {"GET", "/chat/completions/chatcmpl-1", false},
+        {"POST", "/chat/completions/chatcmpl-1", false},
+        {"POST", "/batches", false},
+        {"GET", "/batches/batch_1", false},
+        {"POST", "/batches/batch_1/cancel", false},
+        {"GET", "/threads/thread_1/runs/run_1", false},
+        {"POST", "/threads/thread_1/runs/run_1", false},
+        {"POST", "/threads/thread_1/runs/run_1/cancel", false},
+        {"GET", "/threads/thread_1/runs/run_1/steps/step_1", false},
+    };
+    for (size_t i = 0; i < TEST_COUNT(cases); i++)
+        if (endpoint_uses_tokens(endpoint_find(slice_from_text(cases[i].path)), slice_from_text(cases[i].method)) !=
+            cases[i].uses)
+            fail_msg("%s %s", cases[i].method, cases[i].path);
 }
 
 static void segments(void **state)
@@ -100,6 +149,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(paths_are_found),
         cmocka_unit_test(methods_are_those_of_the_table),
+        cmocka_unit_test(only_what_makes_a_model_work_uses_tokens),
         cmocka_unit_test(segments),
         cmocka_unit_test(models_in_paths),
         cmocka_unit_test(administration_is_known_however_it_is_written),

@@ -66,6 +66,32 @@ static void good_bodies(void **state)
     }
 }
 
+static void the_background_is_read(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *body;
+        bool background;
+    } cases[] = {
+        {"{\"model\":\"m\"}", false},
+        {"{\"model\":\"m\",\"background\":true}", true},
+        {"{\"model\":\"m\",\"background\":false}", false},
+        {"{\"model\":\"m\",\"background\":null}", false},
+        {"{\"background\":true,\"background\":false}", false},
+        {"{\"metadata\":{\"background\":true}}", false},
+    };
+    for (size_t i = 0; i < TEST_COUNT(cases); i++) {
+        struct request_fields fields;
+        struct request_error error;
+        assert_true(read_fields(cases[i].body, ENDPOINT_FIELDS_RESPONSES, "", &fields, &error));
+        assert_int_equal(fields.background, cases[i].background);
+    }
+    struct request_fields image;
+    struct request_error error;
+    assert_true(read_fields("{\"background\":\"transparent\"}", ENDPOINT_FIELDS_MODEL, "", &image, &error));
+    assert_false(image.background);
+}
+
 struct bad_case {
     const char *body;
     enum openai_error_id id;
@@ -435,6 +461,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_bodies),
+        cmocka_unit_test(the_background_is_read),
         cmocka_unit_test(bad_bodies),
         cmocka_unit_test(ranges_are_those_of_the_api),
         cmocka_unit_test(every_endpoint_asks_for_its_own),

@@ -333,6 +333,19 @@ void chat_handle(struct conn *c)
     ask_answer(c, true);
 }
 
+/* A completion that was kept: what it had used is told again. Deleted ones and what belongs to it are not played. */
+void chat_stored(struct conn *c, struct slice id)
+{
+    struct ask ask = {.chat = true, .model = "gpt-4o-mini", .prompt_tokens = 3, .tokens = TOKENS_DEFAULT, .choices = 1};
+    bool read = slice_equals(c->request->method, "GET") || slice_equals(c->request->method, "POST");
+    if (!read || memchr(id.p, '/', id.n)) {
+        misc_echo(c);
+        return;
+    }
+    ask.hash = text_hash(TEXT_HASH_START, id.p, id.n);
+    answer_whole(c, &ask);
+}
+
 void completions_handle(struct conn *c)
 {
     ask_answer(c, false);

@@ -209,6 +209,8 @@ static void route(struct conn *c, struct slice path)
         misc_models(c, rest);
     } else if (slice_equals(path, "engines")) {
         misc_engines(c);
+    } else if (under(path, "chat/completions", &rest) && rest.n) {
+        chat_stored(c, rest);
     } else if (under(path, "responses", &rest)) {
         responses_handle(c, rest);
     } else if (under(path, "files", &rest)) {

@@ -17,6 +17,7 @@ void endpoints_ok(struct conn *c, struct buf *body); /* 200 JSON */
 
 void control_handle(struct conn *c);
 void chat_handle(struct conn *c);
+void chat_stored(struct conn *c, struct slice id);
 void completions_handle(struct conn *c);
 void embeddings_handle(struct conn *c);
 void responses_handle(struct conn *c, struct slice rest);

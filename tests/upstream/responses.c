@@ -232,8 +232,9 @@ static void stream_answer(struct conn *c, const struct response *r)
 static void whole_answer(struct conn *c, const struct response *r)
 {
     struct buf body = {0}, text = {0};
+    bool background = json_is_true(json_object_get(c->json, "background"));
     stream_put_words(r->tokens, &text);
-    object_put(&body, r, &text);
+    object_put(&body, r, background ? NULL : &text);
     BUF_LIT(&body, "\n");
     buf_free(&text);
     c->reply.prompt_tokens = r->prompt_tokens;
@@ -270,6 +271,7 @@ static void responses_create(struct conn *c)
     buf_free(&id);
 }
 
+/* One that was kept, or is cancelled: what it had used is told again. */
 static void responses_one(struct conn *c, struct slice id)
 {
     struct response r = {id.p, id.n, "gpt-4o-mini", 3, TOKENS_DEFAULT, 0};
@@ -293,9 +295,14 @@ static void responses_one(struct conn *c, struct slice id)
 
 void responses_handle(struct conn *c, struct slice rest)
 {
+    static const char cancel[] = "/cancel";
     bool post = slice_equals(c->request->method, "POST");
+    struct slice id = {rest.p, rest.n - (rest.n > sizeof cancel - 1 ? sizeof cancel - 1 : 0)};
+    bool cancels = post && id.n && id.n < rest.n && memcmp(rest.p + id.n, cancel, sizeof cancel - 1) == 0;
     if (post && !rest.n) {
         responses_create(c);
+    } else if (cancels && !memchr(id.p, '/', id.n)) {
+        responses_one(c, id);
     } else if (!post && rest.n && !memchr(rest.p, '/', rest.n)) {
         responses_one(c, rest);
     } else {

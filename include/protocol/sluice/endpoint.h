@@ -38,12 +38,16 @@ struct endpoint {
     enum endpoint_fields fields;
     enum endpoint_stream stream;
     bool model_in_path; /* the first {} is the model */
+    bool is_stored;     /* answers are objects that an earlier request has made, with its usage */
 };
 
 /* Never NULL. */
 const struct endpoint *endpoint_find(struct slice api_path);
 
 bool endpoint_allows(const struct endpoint *e, struct slice method);
+
+/* Whether such a request makes a model work. The usage in another one's answer was counted before, or will be told again. */
+bool endpoint_uses_tokens(const struct endpoint *e, struct slice method);
 
 /* The n-th segment (from 0) of a path; empty where there is none. */
 struct slice endpoint_segment(struct slice path, size_t n);

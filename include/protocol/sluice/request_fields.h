@@ -19,6 +19,7 @@ struct request_fields {
     char model[REQUEST_MODEL_MAX]; /* cut at the limit: for logs and metrics only */
     bool stream;
     bool include_usage; /* stream_options.include_usage */
+    bool background;    /* the model works behind the answer */
 };
 
 /* An error with room of its own for what its text needs. */
