@@ -193,6 +193,8 @@ void transfer_take_messages(struct transfer_multi *multi)
         t->finished = true;
         if (transfer_connection_is_unfit(t, code))
             multi->broken = true;
+        if (code == CURLE_OK && t->left > 0)
+            code = CURLE_PARTIAL_FILE;
         transfer_report(t, t->has_verdict && code != CURLE_OK ? t->verdict : transfer_translate(t, code));
     }
 }
@@ -364,6 +366,7 @@ static bool transfer_set_headers(struct transfer *t, const char *const *headers,
 static bool transfer_set_up(struct transfer *t, const struct transfer_request *request)
 {
     CURL *easy = t->easy;
+    t->head_only = strcmp(request->method, "HEAD") == 0;
     long connect_ms = (long)(request->limits.connect_us / CLOCK_US_PER_MS);
     curl_easy_setopt(easy, CURLOPT_PRIVATE, t);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, t);
@@ -412,6 +415,7 @@ struct transfer *transfer_start(struct transfer_pool *pool, const struct transfe
     t->user = user;
     t->limits = request->limits;
     t->started_us = t->heard_us = clock_monotonic_us();
+    t->said_length = t->left = -1;
     event_assign(&t->timer, pool->base, -1, 0, transfer_on_deadline, t);
     transfer_link(pool, t);
     if (!transfer_set_up(t, request) || curl_multi_add_handle(t->multi->curl, t->easy) != CURLM_OK) {

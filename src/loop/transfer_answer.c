@@ -44,6 +44,48 @@ static void transfer_stop_sending(struct transfer *t, long status)
     transfer_apply_pause(t);
 }
 
+static int64_t transfer_read_length(struct slice value)
+{
+    int64_t length = value.len > 0 && value.len <= TRANSFER_LENGTH_DIGITS ? 0 : -1;
+    for (size_t i = 0; i < value.len && length >= 0; i++)
+        length = value.ptr[i] >= '0' && value.ptr[i] <= '9' ? length * 10 + (value.ptr[i] - '0') : -1;
+    return length;
+}
+
+/* RFC 2616, 4.4, had a coding that is none, beside which Content-Length counts; RFC 9112 has it no more. libcurl takes the
+ * answer as one that lasts until the connection ends, which a server that meant its length does not do. */
+static void transfer_note_framing(struct transfer *t, struct slice name, struct slice value)
+{
+    if (slice_equals_nocase(name, SLICE_LITERAL("content-length")))
+        t->said_length = transfer_read_length(value);
+    else if (slice_equals_nocase(name, SLICE_LITERAL("transfer-encoding")))
+        t->unencoded = slice_equals_nocase(value, SLICE_LITERAL("identity"));
+}
+
+static void transfer_note_length(struct transfer *t, long status)
+{
+    if (t->unencoded && !t->head_only && status != 204 && status != 304)
+        t->left = t->said_length;
+    t->has_verdict = t->left == 0; /* TRANSFER_OK, as it begins */
+}
+
+/* libcurl would wait for more: a callback ends it, with the verdict that it is whole. */
+static bool transfer_is_whole(const struct transfer *t)
+{
+    return t->left == 0;
+}
+
+/* The part of a piece that belongs to the answer. */
+static struct slice transfer_take_piece(struct transfer *t, struct slice piece)
+{
+    if (t->left < 0)
+        return piece;
+    piece = slice_take(piece, (size_t)t->left);
+    t->left -= (int64_t)piece.len;
+    t->has_verdict = t->left == 0;
+    return piece;
+}
+
 static void transfer_finish_head(struct transfer *t)
 {
     long status = 0;
@@ -53,9 +95,10 @@ static void transfer_finish_head(struct transfer *t)
     curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
     curl_easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
     t->head_done = true;
+    transfer_note_length(t, status);
     transfer_arm_timer(t); /* the idle limit may be shorter than what is left of the first byte's */
     transfer_stop_sending(t, status);
-    t->events->head(t->user, (int)status, length);
+    t->events->head(t->user, (int)status, t->unencoded ? t->said_length : length);
 }
 
 static void transfer_take_header(struct transfer *t, struct slice line)
@@ -64,7 +107,9 @@ static void transfer_take_header(struct transfer *t, struct slice line)
     if (!colon || t->head_done || t->header_lines++ >= TRANSFER_HEADERS_MAX || t->interim)
         return;
     size_t name_len = (size_t)(colon - line.ptr);
-    t->events->header(t->user, slice_trim(slice_take(line, name_len)), slice_trim(slice_skip(line, name_len + 1)));
+    struct slice name = slice_trim(slice_take(line, name_len)), value = slice_trim(slice_skip(line, name_len + 1));
+    transfer_note_framing(t, name, value);
+    t->events->header(t->user, name, value);
 }
 
 size_t transfer_on_header(char *bytes, size_t size, size_t count, void *arg)
@@ -86,7 +131,7 @@ size_t transfer_on_header(char *bytes, size_t size, size_t count, void *arg)
         transfer_finish_head(t);
     else
         transfer_take_header(t, line);
-    return t->dead ? 0 : line.len;
+    return t->dead || transfer_is_whole(t) ? 0 : line.len;
 }
 
 size_t transfer_on_body(char *bytes, size_t size, size_t count, void *arg)
@@ -97,11 +142,12 @@ size_t transfer_on_body(char *bytes, size_t size, size_t count, void *arg)
         return 0;
     transfer_heard(t, clock_monotonic_us()); /* a call may bring many megabytes, and take as long as a limit */
     /* Over HTTP/2 a pause holds back nothing: what others on the connection make libcurl read, it keeps. */
-    if (!t->events->body(t->user, slice_make(bytes, len)) && !t->dead && !transfer_is_http2(t)) {
+    bool more = t->events->body(t->user, transfer_take_piece(t, slice_make(bytes, len)));
+    if (!more && !t->dead && !transfer_is_whole(t) && !transfer_is_http2(t)) {
         t->paused = true;
         transfer_apply_pause(t);
     }
-    return t->dead ? 0 : len;
+    return t->dead || transfer_is_whole(t) ? 0 : len;
 }
 
 size_t transfer_on_read(char *to, size_t size, size_t count, void *arg)

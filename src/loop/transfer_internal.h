@@ -19,7 +19,8 @@ enum {
     TRANSFER_RECEIVE_SIZE = 16 * 1024,
     TRANSFER_SEND_SIZE = 16 * 1024,
     TRANSFER_HEADERS_MAX = 128, /* header lines of an answer that are looked at; the rest is dropped */
-    TRANSFER_HEADER_BYTES_MAX = 256 * 1024
+    TRANSFER_HEADER_BYTES_MAX = 256 * 1024,
+    TRANSFER_LENGTH_DIGITS = 18 /* of a Content-Length: no more fit */
 };
 
 /* One of libcurl's pools of connections. One that memory was missing in goes on with what it has, and gets nothing new. */
@@ -55,6 +56,10 @@ struct transfer {
     int64_t heard_us; /* when the last byte of the answer came */
     int64_t sent_us;  /* when the last piece of a streamed body went; 0: none did */
     size_t header_lines, header_bytes;
+    bool head_only;      /* the request is HEAD */
+    bool unencoded;      /* "Transfer-Encoding: identity" was said, and no other */
+    int64_t said_length; /* Content-Length; -1: none that counts */
+    int64_t left;        /* bytes until an answer ends whose end libcurl does not look for; -1: it does */
     enum transfer_result verdict; /* where it was ended by us */
     bool has_verdict;
     bool got_byte;

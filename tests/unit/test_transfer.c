@@ -377,6 +377,9 @@ struct answer_case {
     const char *log, *body;
 };
 
+#define IDENTITY     "Transfer-Encoding: identity\r\n"
+#define IDENTITY_LOG "Transfer-Encoding: identity;"
+
 static const struct answer_case answers[] = {
     {"POST", HELLO, KEEP, "Content-Length: 5;head 200 5;ok;", "hello"},
     {"POST", HELLO, CLOSE, "Content-Length: 5;head 200 5;ok;", "hello"},
@@ -388,6 +391,13 @@ static const struct answer_case answers[] = {
     {"POST", OK_HEAD "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nTrailer: x\r\n\r\n", KEEP,
      "Transfer-Encoding: chunked;head 200 -1;ok;", "hello"},
     {"POST", OK_HEAD "\r\nuntil the end", CLOSE, "head 200 -1;ok;", "until the end"},
+    {"POST", OK_HEAD IDENTITY "Content-Length: 5\r\n\r\nhello", HANG, IDENTITY_LOG "Content-Length: 5;head 200 5;ok;", "hello"},
+    {"POST", OK_HEAD "Content-Length: 5\r\n" IDENTITY "\r\nhello", HANG, "Content-Length: 5;" IDENTITY_LOG "head 200 5;ok;", "hello"},
+    {"POST", OK_HEAD IDENTITY "Content-Length: 0\r\n\r\n", HANG, IDENTITY_LOG "Content-Length: 0;head 200 0;ok;", ""},
+    {"POST", OK_HEAD IDENTITY "Content-Length: 5\r\n\r\nhello and more", HANG,
+     IDENTITY_LOG "Content-Length: 5;head 200 5;ok;", "hello"},
+    {"POST", OK_HEAD IDENTITY "\r\nuntil the end", CLOSE, IDENTITY_LOG "head 200 -1;ok;", "until the end"},
+    {"HEAD", OK_HEAD IDENTITY "Content-Length: 5\r\n\r\n", HANG, IDENTITY_LOG "Content-Length: 5;head 200 5;ok;", ""},
     {"POST", "HTTP/1.0 200 OK\r\nA: b\r\n\r\nold", CLOSE, "A: b;head 200 -1;ok;", "old"},
     {"POST", "HTTP/1.1 100 Continue\r\nX: no\r\n\r\n" HELLO, KEEP, "Content-Length: 5;head 200 5;ok;", "hello"},
     {"POST", "HTTP/1.1 103 Early Hints\r\nLink: no\r\n\r\n" HELLO, KEEP, "Content-Length: 5;head 200 5;ok;", "hello"},
@@ -581,6 +591,7 @@ static const struct failure_case failures[] = {
     {OK_HEAD "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", CLOSE, TRANSFER_CUT, "hello"},
     {OK_HEAD "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", RESET, TRANSFER_CUT, "hello"},
     {OK_HEAD "Transfer-Encoding: chunked\r\n\r\n9\r\nhello", CLOSE, TRANSFER_CUT, "hello"},
+    {OK_HEAD "Transfer-Encoding: identity\r\nContent-Length: 5\r\n\r\nhel", CLOSE, TRANSFER_CUT, "hel"},
     /* not HTTP */
     {"SSH-2.0-OpenSSH_9.2\r\n", CLOSE, TRANSFER_GARBAGE, ""},
     {"hello\r\n\r\n", HANG, TRANSFER_GARBAGE, ""},
