@@ -10,6 +10,7 @@
 #include "sluice/clock.h"
 #include "sluice/fcgi_record.h"
 #include "sluice/log.h"
+#include "sluice/timers.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -45,12 +46,19 @@ void fcgi_arm_timer(struct fcgi_request *r, int64_t us)
 
 /* ---- ending ------------------------------------------------------------------------------------------------- */
 
+static void fcgi_accept_later(struct fcgi_server *s)
+{
+    struct timeval after = fcgi_timeval(FCGI_ACCEPT_PAUSE_MS * CLOCK_US_PER_MS);
+    event_del(&s->accept_event);
+    event_add(&s->resume_event, &after);
+}
+
 static void fcgi_update_accepting(struct fcgi_server *s)
 {
-    if (s->accepting && s->count < s->limits.connections)
-        event_add(&s->accept_event, NULL);
-    else
+    if (!s->accepting || s->count >= s->limits.connections)
         event_del(&s->accept_event);
+    else if (event_add(&s->accept_event, NULL) != 0)
+        fcgi_accept_later(s);
 }
 
 static void fcgi_free_connection(struct fcgi_request *r)
@@ -207,10 +215,22 @@ static void fcgi_prepare_listener(int fd)
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
+/* For all timers of one more connection and its request. It is doubled: seldom made, and in all it costs a connection little. */
+static bool fcgi_make_room(struct fcgi_server *s)
+{
+    size_t room = s->room > 0 ? 2 * s->room : FCGI_ROOM_MIN;
+    if (s->count < s->room)
+        return true;
+    if (!timers_reserve(s->base, TIMERS_OF_A_PROCESS + room * (FCGI_TIMERS + s->limits.timers)))
+        return false;
+    s->room = room;
+    return true;
+}
+
 /* writes_left: that its send buffer surely has room for. */
 static void fcgi_add_connection(struct fcgi_server *s, int fd, int writes_left)
 {
-    struct fcgi_request *r = calloc(1, sizeof *r);
+    struct fcgi_request *r = fcgi_make_room(s) ? calloc(1, sizeof *r) : NULL;
     if (!r) {
         close(fd);
         return;
@@ -238,10 +258,8 @@ static void fcgi_add_connection(struct fcgi_server *s, int fd, int writes_left)
 /* Out of descriptors or memory: the connection stays in the backlog for another worker or a better moment. */
 static void fcgi_pause_accepting(struct fcgi_server *s, int error)
 {
-    struct timeval after = fcgi_timeval(FCGI_ACCEPT_PAUSE_MS * CLOCK_US_PER_MS);
     log_message(LOG_LEVEL_WARNING, "accept_paused", "accept: %s", strerror(error));
-    event_del(&s->accept_event);
-    event_add(&s->resume_event, &after);
+    fcgi_accept_later(s);
 }
 
 /* One a turn: asking whether there is another costs as much as accepting it, and the loop tells at once. */
@@ -280,13 +298,14 @@ struct fcgi_server *fcgi_server_new(struct event_base *base, int listen_fd, cons
     s->is_unix = fcgi_is_unix(listen_fd);
     s->writes_a_look = fcgi_writes_a_look(listen_fd);
     fcgi_prepare_listener(listen_fd);
-    if (evutil_make_socket_nonblocking(listen_fd) != 0 || !fcgi_feed_open(&s->feed, FCGI_FEED_CAPACITY)) {
+    if (evutil_make_socket_nonblocking(listen_fd) != 0 || !fcgi_make_room(s) ||
+        !fcgi_feed_open(&s->feed, FCGI_FEED_CAPACITY)) {
         free(s);
         return NULL;
     }
     event_assign(&s->accept_event, base, listen_fd, EV_READ | EV_PERSIST, fcgi_on_acceptable, s);
     event_assign(&s->resume_event, base, -1, 0, fcgi_on_resume, s);
-    event_add(&s->accept_event, NULL);
+    fcgi_update_accepting(s);
     return s;
 }
 

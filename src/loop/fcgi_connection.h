@@ -20,6 +20,8 @@ enum {
     FCGI_SEND_GUARD_SECONDS = 1,
     FCGI_ACCEPT_PAUSE_MS = 100,
     FCGI_KEEP_CONNECTION = 1, /* a flag of BEGIN_REQUEST */
+    FCGI_TIMERS = 2,         /* of a connection: timer, and writable */
+    FCGI_ROOM_MIN = 64,      /* connections whose timers room is made for at the beginning */
     FCGI_PAUSED_LOOK_MS = 50, /* how often a connection that is not read is looked at */
     FCGI_REST_PAUSE_MS = 200  /* a body that stops for so long after its answer will not go on */
 };
@@ -72,6 +74,7 @@ struct fcgi_server {
     struct fcgi_feed feed;
     struct fcgi_request *connections;
     size_t count;
+    size_t room; /* connections whose timers there is room for */
     bool accepting;
     const struct handover *handover; /* where idle connections go when accepting has stopped, or NULL */
     char scratch[FCGI_SCRATCH_SIZE];

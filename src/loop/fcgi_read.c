@@ -216,7 +216,8 @@ void fcgi_request_resume_body(struct fcgi_request *r)
     r->paused = false;
     r->heard_us = clock_monotonic_us();
     fcgi_arm_timer(r, r->server->limits.body_us);
-    event_add(&r->readable, NULL);
+    if (event_add(&r->readable, NULL) != 0)
+        fcgi_end_connection(r, FCGI_ABORTED);
     fcgi_ask_turn(r); /* bytes may be held: the turn goes on with them, not this caller */
 }
 

@@ -28,7 +28,8 @@ bool fcgi_claim_write(struct fcgi_request *r)
 void fcgi_await_writable(struct fcgi_request *r)
 {
     struct timeval after = fcgi_timeval(r->server->limits.write_us);
-    event_add(&r->writable, &after);
+    if (event_add(&r->writable, &after) != 0)
+        fcgi_end_connection(r, FCGI_ABORTED);
 }
 
 /* Whether the answer can end with this turn's last write: all is said, and nothing more comes. */

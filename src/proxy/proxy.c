@@ -20,6 +20,7 @@ enum {
     PROXY_IDLE_LOOK_MS = 20,
     PROXY_PEAK = 256,       /* requests at once whose memory is worth giving back */
     PROXY_CALM_SECONDS = 1, /* without a request */
+    PROXY_TIMERS = 6, /* of a request: transfer, retry, keep-alive, waiting; and two of one without a client that it waits for */
     PROXY_SPARE_CONNECTIONS = 64 /* beyond the requests: those that wait or are refused */
 };
 
@@ -315,6 +316,7 @@ struct proxy *proxy_new(struct event_base *base, int listen_fd, const struct con
         .write_us = PROXY_WRITE_SECONDS * (int64_t)CLOCK_US_PER_SECOND,
         .drain_us = PROXY_DRAIN_BODY_SECONDS * (int64_t)CLOCK_US_PER_SECOND,
         .connections = max_requests + PROXY_SPARE_CONNECTIONS,
+        .timers = PROXY_TIMERS,
     };
     struct proxy *p = calloc(1, sizeof *p);
     if (!p)

@@ -1,8 +1,23 @@
 /* FastCGI connections in time: who leaves, who waits for whom, who is late, and how a server ends. */
 #include "fcgi_world.h"
 
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+/* ---- memory ------------------------------------------------------------------------------------------------- */
+
+static size_t largest_block = SIZE_MAX; /* that libevent gets */
+
+static void *get(size_t size)
+{
+    return size > largest_block ? NULL : malloc(size);
+}
+
+static void *get_again(void *block, size_t size)
+{
+    return size > largest_block ? NULL : realloc(block, size);
+}
 
 /* ---- the peer leaves ---------------------------------------------------------------------------------------- */
 
@@ -770,6 +785,42 @@ static void a_handover_that_is_closed_takes_nothing(void **state)
     world_end(&w);
 }
 
+/* A timer that could not be armed would never end what it is for. */
+static void a_connection_without_room_for_its_timers_is_not_taken(void **state)
+{
+    (void)state;
+    enum { ROOM = 64, HEAP = 16 * 1024 /* bytes of the next larger heap of timers */ };
+    int others[ROOM + 1];
+    struct world w;
+    struct buf b = new_buf();
+    world_init(&w);
+    w.limits.timers = 6;
+    world_serve(&w);
+    settle(&w);
+    for (size_t i = 1; i < ROOM; i++) {
+        others[i] = connect_to(w.listen_fd);
+        settle(&w);
+    }
+    assert_int_equal(fcgi_server_connections(w.server), ROOM);
+    largest_block = HEAP - 1;
+    others[0] = connect_to(w.listen_fd);
+    settle(&w);
+    assert_int_equal(recv(others[0], &(char){0}, 1, MSG_DONTWAIT), 0);
+    assert_int_equal(fcgi_server_connections(w.server), ROOM);
+    put_request(&b, 1, 0, "/", "x"); /* the others go on */
+    send_and_free(&w, &b);
+    assert_got(&w, "out;end 1 0;", "hello");
+    largest_block = SIZE_MAX;
+    close(others[0]);
+    others[0] = connect_to(w.listen_fd); /* in the place of the one that was served */
+    others[ROOM] = connect_to(w.listen_fd);
+    settle(&w);
+    assert_int_equal(fcgi_server_connections(w.server), ROOM + 1);
+    for (size_t i = 0; i <= ROOM; i++)
+        close(others[i]);
+    world_end(&w);
+}
+
 static void a_server_needs_a_socket(void **state)
 {
     (void)state;
@@ -812,7 +863,9 @@ int main(void)
         cmocka_unit_test(idle_connections_are_handed_over),
         cmocka_unit_test(busy_connections_are_handed_over_when_they_are_idle),
         cmocka_unit_test(a_handover_that_is_closed_takes_nothing),
+        cmocka_unit_test(a_connection_without_room_for_its_timers_is_not_taken),
         cmocka_unit_test(a_server_needs_a_socket),
     };
+    event_set_mem_functions(get, get_again, free);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

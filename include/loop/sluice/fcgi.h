@@ -58,6 +58,7 @@ struct fcgi_limits {
     int64_t write_us; /* without the peer taking anything */
     int64_t drain_us; /* how long the rest of a body is read and dropped after the answer */
     size_t connections; /* accepting pauses at this many */
+    size_t timers;      /* of the application, that a request may have armed at once: there is room for them (timers.h) */
 };
 
 /* listen_fd is a listening socket, stays the caller's and is made non-blocking. NULL without memory or
