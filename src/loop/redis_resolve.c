@@ -1,33 +1,32 @@
 /*
  * Host names, resolved by a thread of their own: getaddrinfo(3) waits as long as it likes.
  *
- * The thread and the loop share one object; whoever lets go of it last frees it.
+ * The thread and the loop share one object; whoever lets go of it last frees it. Each has its own end of a pipe, and closes
+ * it: the loop may still look at its own when the thread has long ended, and the thread tell of its end when nobody listens.
  */
 #include "redis_wire.h"
 
+#include <fcntl.h>
 #include <netdb.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 struct redis_resolver {
     _Atomic int holders;
     atomic_bool ready; /* what was found is not the thread's any longer */
-    int fd;
+    int loop_fd, thread_fd; /* the loop's end is readable when the thread's is closed */
     char host[REDIS_URL_HOST_MAX];
     struct redis_addresses found;
 };
 
 static void redis_resolver_drop(struct redis_resolver *r)
 {
-    if (atomic_fetch_sub(&r->holders, 1) != 1)
-        return;
-    close(r->fd);
-    free(r);
+    if (atomic_fetch_sub(&r->holders, 1) == 1)
+        free(r);
 }
 
 static void redis_resolver_fill(struct redis_addresses *out, const struct addrinfo *list)
@@ -47,9 +46,7 @@ static void *redis_resolver_run(void *arg)
         freeaddrinfo(list);
     }
     r->ready = true;
-    uint64_t one = 1;
-    if (write(r->fd, &one, sizeof one) < 0)
-        r->ready = false; /* cannot be: its counter is 0 before */
+    close(r->thread_fd);
     redis_resolver_drop(r);
     return NULL;
 }
@@ -68,6 +65,16 @@ static bool redis_resolver_start_thread(struct redis_resolver *r)
     return ok;
 }
 
+static bool redis_resolver_open_pipe(struct redis_resolver *r)
+{
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0)
+        return false;
+    r->loop_fd = ends[0];
+    r->thread_fd = ends[1];
+    return true;
+}
+
 struct redis_resolver *redis_resolver_start(const char *host)
 {
     struct redis_resolver *r = calloc(1, sizeof *r);
@@ -75,18 +82,21 @@ struct redis_resolver *redis_resolver_start(const char *host)
         return NULL;
     r->holders = 2;
     snprintf(r->host, sizeof r->host, "%s", host);
-    r->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (r->fd >= 0 && redis_resolver_start_thread(r))
+    if (!redis_resolver_open_pipe(r)) {
+        free(r);
+        return NULL;
+    }
+    if (redis_resolver_start_thread(r))
         return r;
-    if (r->fd >= 0)
-        close(r->fd);
+    close(r->loop_fd);
+    close(r->thread_fd);
     free(r);
     return NULL;
 }
 
 int redis_resolver_fd(const struct redis_resolver *r)
 {
-    return r->fd;
+    return r->loop_fd;
 }
 
 void redis_resolver_take(const struct redis_resolver *r, struct redis_addresses *out)
@@ -96,7 +106,9 @@ void redis_resolver_take(const struct redis_resolver *r, struct redis_addresses 
 
 void redis_resolver_free(struct redis_resolver **r)
 {
-    if (*r)
+    if (*r) {
+        close((*r)->loop_fd);
         redis_resolver_drop(*r);
+    }
     *r = NULL;
 }

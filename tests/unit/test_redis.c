@@ -2,6 +2,7 @@
 #include "test.h"
 
 #include "redis_server.h"
+#include "redis_wire.h"
 #include "sluice/buf.h"
 #include "sluice/clock.h"
 #include "sluice/redis.h"
@@ -164,6 +165,34 @@ static void names_that_do_not_exist(void **state)
     redis_free(&w.link);
     w.link = link_to("redis://no-such-host.invalid", TIMEOUT_US);
     redis_free(&w.link); /* while the thread may still wait */
+}
+
+static void name_of_descriptor(int fd, char name[64])
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(path, name, 63);
+    name[n > 0 ? n : 0] = '\0';
+}
+
+/* A loop may forget a descriptor a turn after it was told to: nobody else may close it meanwhile. */
+static void what_a_loop_watches_of_a_resolver_only_the_loop_closes(void **state)
+{
+    (void)state;
+    for (int i = 0; i < ROUNDS; i++) {
+        char before[64], after[64];
+        struct redis_resolver *r = redis_resolver_start("localhost");
+        assert_non_null(r);
+        int fd = redis_resolver_fd(r);
+        name_of_descriptor(fd, before);
+        usleep((useconds_t)(i * 50));
+        name_of_descriptor(fd, after);
+        assert_string_not_equal(before, "");
+        assert_string_equal(before, after);
+        redis_resolver_free(&r);
+        name_of_descriptor(fd, after);
+        assert_string_not_equal(before, after);
+    }
 }
 
 static void passwords(void **state)
@@ -484,6 +513,7 @@ int main(void)
         TEST(replies_of_every_type),
         TEST(tcp_names_and_databases),
         TEST(names_that_do_not_exist),
+        cmocka_unit_test(what_a_loop_watches_of_a_resolver_only_the_loop_closes),
         TEST(passwords),
         TEST(a_paused_server_costs_the_time_limit_and_then_nothing),
         TEST(late_replies_are_dropped),
