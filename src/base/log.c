@@ -40,6 +40,17 @@ static struct {
 
 static const char *const log_level_names[] = {"debug", "info", "warning", "error"};
 
+/* False, with errno, and nothing is changed. */
+static bool log_use_file(const char *path)
+{
+    int standard = log_sink_standard(path), fd = log_sink_open(path);
+    if (fd < 0 && standard < 0)
+        return false;
+    log_flush();
+    log_sink_use(&the_log.sink, fd >= 0 ? fd : standard, fd >= 0);
+    return true;
+}
+
 bool log_open(const char *path, enum log_level level)
 {
     if (!path || !*path) {
@@ -51,8 +62,7 @@ bool log_open(const char *path, enum log_level level)
         return true;
     }
     char *copy = strdup(path);
-    int fd = copy ? log_sink_open(path) : -1;
-    if (fd < 0) {
+    if (!copy || !log_use_file(path)) {
         int saved = errno;
         free(copy);
         errno = saved;
@@ -60,22 +70,13 @@ bool log_open(const char *path, enum log_level level)
     }
     free(the_log.path);
     the_log.path = copy;
-    log_flush();
-    log_sink_use(&the_log.sink, fd, true);
     the_log.level = level;
     return true;
 }
 
 bool log_reopen(void)
 {
-    if (!the_log.path)
-        return true;
-    int fd = log_sink_open(the_log.path);
-    if (fd < 0)
-        return false;
-    log_flush();
-    log_sink_use(&the_log.sink, fd, true);
-    return true;
+    return !the_log.path || log_use_file(the_log.path);
 }
 
 bool log_wants(enum log_level level)

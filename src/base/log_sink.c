@@ -29,6 +29,12 @@ int log_sink_open(const char *path)
     return fd < 0 && errno == ENXIO ? open(path, O_RDWR | LOG_SINK_FLAGS, LOG_SINK_MODE) : fd;
 }
 
+int log_sink_standard(const char *path)
+{
+    int fd = strcmp(path, "/dev/stdout") == 0 ? STDOUT_FILENO : strcmp(path, "/dev/stderr") == 0 ? STDERR_FILENO : -1;
+    return fd >= 0 && fcntl(fd, F_GETFL) >= 0 ? fd : -1;
+}
+
 /* The same pipe, FIFO or terminal as a file of our own; -1 where the system does not let us. */
 static int log_sink_reopen(int fd)
 {

@@ -33,6 +33,10 @@ struct log_sink {
 /* A file's descriptor, opened for appending; -1 with errno. A FIFO that nobody reads is opened all the same. */
 int log_sink_open(const char *path);
 
+/* The descriptor that /dev/stdout or /dev/stderr stands for, where it is open; -1: it is none of them. Opening these names
+ * needs the right to open what stands behind them, which a user that root has become may lack, and is no way to a socket. */
+int log_sink_standard(const char *path);
+
 /* Replaces what the sink was. */
 void log_sink_use(struct log_sink *s, int fd, bool owned);
 

@@ -1,5 +1,6 @@
 """Whom Sluice works as when root starts it, and what another process of the same user may see of it."""
 
+import json
 import os
 import pwd
 import shutil
@@ -183,6 +184,24 @@ def test_reload_upgrade_and_log_files_work_without_root(place):
         assert identity(pid)[0] == {WEB.pw_uid} and identity(pid)[3:] == ({0}, "1")
         assert_closed(pid, WEB.pw_uid)
     assert status_of_a_request(place) == 200
+
+
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/stderr"])
+@pytest.mark.parametrize("kind", ["file", "pipe"])
+def test_standard_output_is_a_log_that_need_not_be_opened(place, name, kind):
+    """What stands behind it is root's, and nobody else may open it."""
+    prefix = ["/bin/sh", "-c", 'exec "$@" 2>&1 | cat', "sh"] if kind == "pipe" else []
+    process = place.launch(*prefix, LOG_FILE=name)
+    wait_until(lambda: process.must_live() and '"event":"started"' in process.text(), "the start")
+    first = next(json.loads(line)["pid"] for line in process.text().splitlines() if '"event":"started"' in line)
+    for signal_, event in [(signal.SIGUSR1, None), (signal.SIGHUP, "reloaded"), (signal.SIGUSR2, "upgraded")]:
+        os.kill(first, signal_)
+        wait_until(lambda: not event or f'"event":"{event}"' in process.text(), event)
+    assert status_of_a_request(place) == 200
+    wait_until(lambda: '"event":"request"' in process.text(), "the line of a worker")
+    if kind == "pipe":
+        os.kill(first, signal.SIGTERM)
+        wait_until(lambda: process.status is not None, "the end of the shell")
 
 
 def test_settings_that_the_user_cannot_read_are_told_of(place):

@@ -109,6 +109,39 @@ static void a_full_socket(void **state)
     close(ends[1]);
 }
 
+/* A socket cannot be opened by its name, nor a file of another user: what is open already is taken. */
+static void the_names_of_standard_output_and_error(void **state)
+{
+    static const struct {
+        const char *name;
+        int fd;
+    } cases[] = {{"/dev/stdout", STDOUT_FILENO}, {"/dev/stderr", STDERR_FILENO}};
+    int ends[2];
+    (void)state;
+    for (size_t i = 0; i < TEST_COUNT(cases); i++) {
+        uint64_t reported = 0;
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+        fflush(stdout);
+        int saved = dup(cases[i].fd);
+        dup2(ends[1], cases[i].fd);
+        bool opened = log_open(cases[i].name, LOG_LEVEL_INFO);
+        log_message(LOG_LEVEL_INFO, "before", "1");
+        bool reopened = log_reopen();
+        log_message(LOG_LEVEL_INFO, "behind", "2");
+        close(cases[i].fd);
+        bool without = log_reopen();
+        log_close();
+        dup2(saved, cases[i].fd);
+        close(saved);
+        assert_true(opened);
+        assert_true(reopened);
+        assert_false(without);
+        assert_int_equal(read_all(ends[0], &reported), 2);
+        close(ends[0]);
+        close(ends[1]);
+    }
+}
+
 static void a_fifo_that_nobody_reads(void **state)
 {
     char dir[] = "/tmp/sluice-test-sink-XXXXXX", path[64];
@@ -208,6 +241,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         SINK_TEST(a_full_pipe),         SINK_TEST(a_full_socket),         SINK_TEST(a_fifo_that_nobody_reads),
         SINK_TEST(a_disk_that_is_full), SINK_TEST(a_reader_that_has_gone), SINK_TEST(lines_that_wait),
+        SINK_TEST(the_names_of_standard_output_and_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
