@@ -59,6 +59,7 @@ struct fcgi_request {
     bool lingering;  /* the request is over, the connection waits for the rest of its body */
     bool too_large;  /* the head was dropped */
     bool paused;     /* body not wanted now */
+    bool late;       /* body_late() was called */
     bool above_high; /* drained() is owed */
 };
 

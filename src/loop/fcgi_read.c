@@ -39,7 +39,7 @@ void fcgi_forget_request(struct fcgi_request *r)
 {
     event_del(&r->timer);
     r->phase = FCGI_PHASE_IDLE;
-    r->answered = r->awaiting = r->impatient = r->lingering = r->too_large = r->above_high = false;
+    r->answered = r->awaiting = r->impatient = r->lingering = r->too_large = r->late = r->above_high = false;
     r->user = NULL;
 }
 
@@ -235,10 +235,13 @@ static void fcgi_look_at_paused(struct fcgi_request *r)
 static void fcgi_look_at_body(struct fcgi_request *r)
 {
     int64_t left = r->heard_us + r->server->limits.body_us - clock_monotonic_us();
-    if (left > 0)
-        fcgi_arm_timer(r, left);
-    else
+    if (r->late)
+        return;
+    r->late = left <= 0;
+    if (r->late)
         r->server->events->body_late(r->user);
+    else
+        fcgi_arm_timer(r, left);
 }
 
 /* nginx sends no more of a body once its answer has begun, and keeps the client waiting for the answer's end; Apache

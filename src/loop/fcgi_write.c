@@ -8,11 +8,13 @@
 #include <errno.h>
 #include <poll.h>
 
-/* Asks the kernel only where it may have changed its mind: what was written since the last look can only have left. */
+/* Asks the kernel only where it may have changed its mind: what was written since the last look can only have left.
+ * Where the connection is gone a write does not wait either, and tells so; without it the loop would never come to rest,
+ * as a descriptor that was hung up counts as writable there, full or not. */
 static bool fcgi_may_write(struct fcgi_request *r)
 {
     struct pollfd look = {.fd = r->fd, .events = POLLOUT};
-    if (r->writes_left == 0 && poll(&look, 1, 0) == 1 && (look.revents & POLLOUT))
+    if (r->writes_left == 0 && poll(&look, 1, 0) == 1)
         r->writes_left = r->server->writes_a_look;
     return r->writes_left > 0;
 }

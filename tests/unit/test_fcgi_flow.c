@@ -583,6 +583,10 @@ static void a_late_body_is_told_once(void **state)
     await_log(&w, "late;");
     wait_us(&w, 3 * SHORT_US);
     assert_log(&w, "begin /;late;");
+    fcgi_request_pause_body(w.apps[0].request);
+    fcgi_request_resume_body(w.apps[0].request);
+    wait_us(&w, 3 * SHORT_US);
+    assert_log(&w, "begin /;late;");
     buf_clear(&b);
     put(&b, FCGI_RECORD_STDIN, 1, "");
     send_and_free(&w, &b);
