@@ -101,11 +101,11 @@ void metrics_leave_place(struct metrics *m)
 
 int64_t metrics_total(struct metrics *m, enum metrics_gauge gauge)
 {
-    int64_t total = 0;
+    uint64_t total = 0; /* in a damaged file it may overflow */
     for (size_t i = 0; m && i < METRICS_PROCESSES_MAX; i++) {
         const struct metrics_place *p = &m->file->places[i];
         if (atomic_load(&p->pid) != 0)
-            total += atomic_load_explicit(&p->gauges[gauge], memory_order_relaxed);
+            total += (uint64_t)atomic_load_explicit(&p->gauges[gauge], memory_order_relaxed);
     }
-    return total;
+    return (int64_t)total;
 }

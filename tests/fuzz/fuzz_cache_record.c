@@ -1,7 +1,7 @@
 /*
- * What a store gives back for a cached answer: any bytes are a record only if writing what was read gives them again; a
- * record that was written is read as it was; and where one byte of it or of its key is another, or it is cut or has more
- * behind it, it is none.
+ * What a store gives back for a cached answer: bytes are a record only if writing what was read gives them again; a
+ * record that was written is read as it was; and where one byte of it or of its key is another, or it is cut, or has
+ * more behind it, it is none.
  */
 #include "fuzz.h"
 

@@ -487,7 +487,7 @@ static void set_reactions(void)
 
 static void step(void)
 {
-    uint8_t op = take(), how = take();
+    uint8_t op = take(), how = take(), type, id;
     struct peer *p = f.slots[op >> 7] ? f.slots[op >> 7] : peer_connect(op >> 7);
     struct slice piece;
     switch (op & 15) {
@@ -496,13 +496,18 @@ static void step(void)
         f.program = slice_skip(f.program, how);
         peer_send(p, piece);
         break;
-    case 1: /* a record: its type, identifier and padding, and content from the program */
-        piece = slice_take(slice_skip(f.program, 2), how);
-        peer_send_record(p, take() % 12, take(), piece, how & 7);
+    case 1: /* a record: its type and identifier, and content from the program */
+        type = take() % 12;
+        id = take();
+        piece = slice_take(f.program, how);
+        peer_send_record(p, type, id, piece, how & 7);
         f.program = slice_skip(f.program, piece.len);
         break;
-    case 2: /* a large one */
-        peer_send_record(p, take() % 12, take(), slice_make(f.pattern, how < UINT8_MAX ? (size_t)how * 16 : FCGI_RECORD_CONTENT_MAX), 0);
+    case 2: /* a larger one */
+        piece = slice_make(f.pattern, how < UINT8_MAX ? (size_t)how * 16 : FCGI_RECORD_CONTENT_MAX);
+        type = take() % 12;
+        id = take();
+        peer_send_record(p, type, id, piece, 0);
         break;
     case 3:
     case 4:
