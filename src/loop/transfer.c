@@ -2,8 +2,7 @@
  * Transfers by libcurl's multi interface, driven by its sockets and its timer.
  *
  * libcurl forbids to remove a handle within its callbacks: what is cancelled there is only marked, and removed in
- * transfer_reap() behind the call into libcurl. Easy handles are kept for reuse, with the settings that never
- * change.
+ * transfer_reap() behind the call into libcurl.
  */
 #include "transfer_internal.h"
 
@@ -48,14 +47,6 @@ void transfer_leave(struct transfer_pool *pool)
 
 /* ---- the end of a transfer ---------------------------------------------------------------------------------- */
 
-static void transfer_keep_or_free_easy(struct transfer_pool *pool, CURL *easy)
-{
-    if (pool->spares < TRANSFER_SPARE_MAX)
-        pool->spare[pool->spares++] = easy;
-    else
-        curl_easy_cleanup(easy);
-}
-
 bool transfer_is_http2(const struct transfer *t)
 {
     return t->multi->http2;
@@ -64,7 +55,7 @@ bool transfer_is_http2(const struct transfer *t)
 static long transfer_port(const struct transfer *t)
 {
     long port = 0;
-    curl_easy_getinfo(t->easy, CURLINFO_LOCAL_PORT, &port);
+    curl_easy_getinfo(t->easy.curl, CURLINFO_LOCAL_PORT, &port);
     return port;
 }
 
@@ -76,8 +67,8 @@ static void transfer_flush(struct transfer *ended, long port)
             transfer_port(t) != port)
             continue;
         transfer_enter(t->pool);
-        curl_easy_pause(t->easy, CURLPAUSE_SEND);
-        curl_easy_pause(t->easy, CURLPAUSE_CONT);
+        curl_easy_pause(t->easy.curl, CURLPAUSE_SEND);
+        curl_easy_pause(t->easy.curl, CURLPAUSE_CONT);
         transfer_leave(t->pool);
         return;
     }
@@ -88,9 +79,9 @@ static void transfer_flush(struct transfer *ended, long port)
 static void transfer_remove_early(struct transfer *t)
 {
     long port = transfer_port(t);
-    curl_easy_setopt(t->easy, CURLOPT_FORBID_REUSE, 1L);
-    curl_multi_remove_handle(t->multi->curl, t->easy);
-    curl_easy_setopt(t->easy, CURLOPT_FORBID_REUSE, 0L);
+    curl_easy_setopt(t->easy.curl, CURLOPT_FORBID_REUSE, 1L);
+    curl_multi_remove_handle(t->multi->curl, t->easy.curl);
+    curl_easy_setopt(t->easy.curl, CURLOPT_FORBID_REUSE, 0L);
     if (port != 0)
         transfer_flush(t, port);
 }
@@ -103,11 +94,11 @@ static void transfer_free(struct transfer *t)
     if (transfer_is_http2(t) && !t->finished)
         transfer_remove_early(t);
     else
-        curl_multi_remove_handle(t->multi->curl, t->easy);
+        curl_multi_remove_handle(t->multi->curl, t->easy.curl);
     transfer_leave_multi(t->multi);
-    curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, NULL);
+    curl_easy_setopt(t->easy.curl, CURLOPT_HTTPHEADER, NULL);
     curl_slist_free_all(t->headers);
-    transfer_keep_or_free_easy(pool, t->easy);
+    transfer_easy_put_back(pool, &t->easy);
     if (t->prev)
         t->prev->next = t->next;
     else
@@ -176,7 +167,7 @@ static bool transfer_connection_is_unfit(const struct transfer *t, CURLcode code
 {
     long made = 0;
     bool failed = code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR || code == CURLE_HTTP2 || code == CURLE_OUT_OF_MEMORY;
-    curl_easy_getinfo(t->easy, CURLINFO_NUM_CONNECTS, &made);
+    curl_easy_getinfo(t->easy.curl, CURLINFO_NUM_CONNECTS, &made);
     return failed && made == 0 && transfer_is_http2(t);
 }
 
@@ -297,90 +288,6 @@ static void transfer_on_deadline(evutil_socket_t fd, short what, void *arg)
 
 /* ---- the beginning of a transfer ---------------------------------------------------------------------------- */
 
-/* What never changes between transfers. Redirects are the client's to follow; a proxy is the environment's. */
-static CURL *transfer_new_easy(const struct transfer_pool *pool)
-{
-    CURL *easy = curl_easy_init();
-    if (!easy || curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https") != CURLE_OK ||
-        (pool->ca_file && curl_easy_setopt(easy, CURLOPT_CAINFO, pool->ca_file) != CURLE_OK)) {
-        curl_easy_cleanup(easy);
-        return NULL;
-    }
-    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
-    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)TRANSFER_RECEIVE_SIZE);
-    curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)TRANSFER_SEND_SIZE);
-    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, transfer_on_header);
-    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, transfer_on_body);
-    curl_easy_setopt(easy, CURLOPT_READFUNCTION, transfer_on_read);
-    curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-    curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
-    if (pool->ca_file)
-        curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
-    return easy;
-}
-
-/* POST with a body, whatever the method's name is, or a plain request. */
-static bool transfer_set_method(CURL *easy, const struct transfer_request *request)
-{
-    curl_easy_setopt(easy, CURLOPT_NOBODY, 0L);
-    curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, NULL);
-    curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, request->streamed ? 1L : 0L); /* an idle one might be closing */
-    if (request->streamed) {
-        curl_easy_setopt(easy, CURLOPT_POSTFIELDS, NULL);
-        curl_easy_setopt(easy, CURLOPT_POST, 1L);
-        curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->length);
-    } else if (request->body.ptr) {
-        curl_easy_setopt(easy, CURLOPT_POST, 1L);
-        curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.len);
-        curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->body.ptr);
-    } else {
-        curl_easy_setopt(easy, CURLOPT_POSTFIELDS, NULL);
-        curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
-    }
-    if (strcmp(request->method, "HEAD") == 0)
-        return curl_easy_setopt(easy, CURLOPT_NOBODY, 1L) == CURLE_OK;
-    return curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method) == CURLE_OK;
-}
-
-static bool transfer_set_headers(struct transfer *t, const char *const *headers, bool chunked)
-{
-    t->headers = curl_slist_append(NULL, "Expect:"); /* no round trip before the body */
-    if (!t->headers)
-        return false;
-    if (chunked) {
-        struct curl_slist *longer = curl_slist_append(t->headers, "Transfer-Encoding: chunked");
-        if (!longer)
-            return false;
-        t->headers = longer;
-    }
-    for (; *headers; headers++) {
-        struct curl_slist *longer = curl_slist_append(t->headers, *headers);
-        if (!longer)
-            return false;
-        t->headers = longer;
-    }
-    return curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers) == CURLE_OK;
-}
-
-static bool transfer_set_up(struct transfer *t, const struct transfer_request *request)
-{
-    CURL *easy = t->easy;
-    t->head_only = strcmp(request->method, "HEAD") == 0;
-    long connect_ms = (long)(request->limits.connect_us / CLOCK_US_PER_MS);
-    curl_easy_setopt(easy, CURLOPT_PRIVATE, t);
-    curl_easy_setopt(easy, CURLOPT_HEADERDATA, t);
-    curl_easy_setopt(easy, CURLOPT_WRITEDATA, t);
-    curl_easy_setopt(easy, CURLOPT_READDATA, t);
-    bool http2 = transfer_is_http2(t);
-    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)(http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
-    curl_easy_setopt(easy, CURLOPT_PIPEWAIT, http2 ? 1L : 0L); /* for a handshake that may make one connection do */
-    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, t->error);
-    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, connect_ms > 0 ? connect_ms : 1L);
-    return transfer_set_method(easy, request) && curl_easy_setopt(easy, CURLOPT_URL, request->url) == CURLE_OK &&
-           transfer_set_headers(t, request->headers, request->streamed && request->length < 0);
-}
-
 static void transfer_link(struct transfer_pool *pool, struct transfer *t)
 {
     t->next = pool->active;
@@ -403,8 +310,7 @@ struct transfer *transfer_start(struct transfer_pool *pool, const struct transfe
     struct transfer *t = multi ? calloc(1, sizeof *t) : NULL;
     if (!t)
         return NULL;
-    t->easy = pool->spares > 0 ? pool->spare[--pool->spares] : transfer_new_easy(pool);
-    if (!t->easy) {
+    if (!transfer_easy_take(pool, &t->easy)) {
         free(t);
         return NULL;
     }
@@ -418,7 +324,7 @@ struct transfer *transfer_start(struct transfer_pool *pool, const struct transfe
     t->said_length = t->left = -1;
     event_assign(&t->timer, pool->base, -1, 0, transfer_on_deadline, t);
     transfer_link(pool, t);
-    if (!transfer_set_up(t, request) || curl_multi_add_handle(t->multi->curl, t->easy) != CURLM_OK) {
+    if (!transfer_easy_set(t, request) || curl_multi_add_handle(t->multi->curl, t->easy.curl) != CURLM_OK) {
         transfer_free(t);
         return NULL;
     }
@@ -460,8 +366,7 @@ void transfer_pool_free(struct transfer_pool **handle)
         return;
     while (pool->active)
         transfer_free(pool->active);
-    while (pool->spares > 0)
-        curl_easy_cleanup(pool->spare[--pool->spares]);
+    transfer_easy_free_spares(pool);
     transfer_close_multis(pool);
     event_del(&pool->reaper);
     free(pool);

@@ -15,7 +15,7 @@ static void transfer_heard(struct transfer *t, int64_t when_us)
 static void transfer_take_status_line(struct transfer *t)
 {
     long status = 0;
-    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(t->easy.curl, CURLINFO_RESPONSE_CODE, &status);
     t->interim = status >= 100 && status < 200;
 }
 
@@ -27,7 +27,7 @@ static void transfer_apply_pause(struct transfer *t)
         return;
     int mask = (t->paused ? CURLPAUSE_RECV : 0) | (t->send_paused ? CURLPAUSE_SEND : 0);
     transfer_enter(pool);
-    CURLcode code = curl_easy_pause(t->easy, mask);
+    CURLcode code = curl_easy_pause(t->easy.curl, mask);
     transfer_leave(pool);
     if (code == CURLE_OK)
         return;
@@ -92,8 +92,8 @@ static void transfer_finish_head(struct transfer *t)
     curl_off_t length = -1;
     if (t->head_done || t->interim)
         return;
-    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
-    curl_easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+    curl_easy_getinfo(t->easy.curl, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(t->easy.curl, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
     t->head_done = true;
     transfer_note_length(t, status);
     transfer_arm_timer(t); /* the idle limit may be shorter than what is left of the first byte's */

@@ -1,6 +1,6 @@
 /*
- * A transfer from the inside: what transfer.c (beginning, limits, end), transfer_multi.c (libcurl's pools of connections),
- * transfer_socket.c (its sockets and timers) and transfer_answer.c (what comes back, and what goes) share.
+ * A transfer from the inside: what transfer.c (beginning, limits, end), transfer_easy.c (what libcurl is told of a
+ * request), transfer_multi.c (libcurl's pools of connections), transfer_socket.c (its sockets and timers) and transfer_answer.c (what comes back, and what goes) share.
  */
 #ifndef SLUICE_TRANSFER_INTERNAL_H
 #define SLUICE_TRANSFER_INTERNAL_H
@@ -16,7 +16,9 @@ enum {
     TRANSFER_LANE_SIZE = 64,  /* transfers on one lane */
     TRANSFER_LANE_IDLE = 32,  /* upstream connections that a lane keeps open beside those in use */
     TRANSFER_LANES_KEPT = 4,  /* that stay when nothing is on them */
-    TRANSFER_RECEIVE_SIZE = 16 * 1024,
+    /* libcurl takes a byte more, and holds it as long as the transfer lasts. */
+    TRANSFER_RECEIVE_SIZE = 16 * 1024 - 1,
+    TRANSFER_TRICKLE_SIZE = 4 * 1024 - 1, /* of an answer that comes in small pieces over a long time */
     TRANSFER_SEND_SIZE = 16 * 1024,
     TRANSFER_HEADERS_MAX = 128, /* header lines of an answer that are looked at; the rest is dropped */
     TRANSFER_HEADER_BYTES_MAX = 256 * 1024,
@@ -42,11 +44,18 @@ struct transfer_socket {
     short what;
 };
 
+/* An easy handle of libcurl, and where its last request went. */
+struct transfer_easy {
+    CURL *curl;
+    CURLU *url;     /* url_text in parts */
+    char *url_text; /* NULL: none yet */
+};
+
 struct transfer {
     struct transfer_pool *pool;
     struct transfer_multi *multi;
     struct transfer *next, *prev;
-    CURL *easy;
+    struct transfer_easy easy;
     struct curl_slist *headers;
     const struct transfer_events *events;
     void *user;
@@ -83,7 +92,7 @@ struct transfer_pool {
     struct transfer *active;
     size_t count, dead;
     const char *ca_file; /* NULL: the system's */
-    CURL *spare[TRANSFER_SPARE_MAX];
+    struct transfer_easy spare[TRANSFER_SPARE_MAX];
     size_t spares;
     bool has_lost;  /* one of them is */
     int depth;      /* calls into libcurl that are under way */
@@ -103,6 +112,13 @@ void transfer_report_lost(struct transfer_pool *pool);
 /* Around every call into libcurl: what is cancelled meanwhile is only marked. */
 void transfer_enter(struct transfer_pool *pool);
 void transfer_leave(struct transfer_pool *pool);
+
+/* transfer_easy.c */
+bool transfer_easy_take(struct transfer_pool *pool, struct transfer_easy *easy); /* false: no memory */
+void transfer_easy_put_back(struct transfer_pool *pool, struct transfer_easy *easy);
+void transfer_easy_free_spares(struct transfer_pool *pool);
+/* Everything that libcurl must know of the request. False: no memory. */
+bool transfer_easy_set(struct transfer *t, const struct transfer_request *request);
 
 /* transfer_multi.c */
 bool transfer_open_multis(struct transfer_pool *pool);
