@@ -39,6 +39,7 @@ static bool transfer_easy_set_up(const struct transfer_pool *pool, CURL *curl)
         return false;
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_TCP_NODELAY, 1L);
+    curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, (long)TRANSFER_RECEIVE_SIZE);
     curl_easy_setopt(curl, CURLOPT_UPLOAD_BUFFERSIZE, (long)TRANSFER_SEND_SIZE);
     curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, transfer_on_header);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, transfer_on_body);
@@ -154,7 +155,6 @@ bool transfer_easy_set(struct transfer *t, const struct transfer_request *reques
     curl_easy_setopt(curl, CURLOPT_READDATA, t);
     curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)(http2 ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
     curl_easy_setopt(curl, CURLOPT_PIPEWAIT, http2 ? 1L : 0L); /* for a handshake that may make one connection do */
-    curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, (long)(request->trickles ? TRANSFER_TRICKLE_SIZE : TRANSFER_RECEIVE_SIZE));
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, t->error);
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, connect_ms > 0 ? connect_ms : 1L);
     return transfer_easy_set_body(curl, request) && transfer_easy_set_url(&t->easy, request->url) &&

@@ -16,9 +16,7 @@ enum {
     TRANSFER_LANE_SIZE = 64,  /* transfers on one lane */
     TRANSFER_LANE_IDLE = 32,  /* upstream connections that a lane keeps open beside those in use */
     TRANSFER_LANES_KEPT = 4,  /* that stay when nothing is on them */
-    /* libcurl takes a byte more, and holds it as long as the transfer lasts. */
-    TRANSFER_RECEIVE_SIZE = 16 * 1024 - 1,
-    TRANSFER_TRICKLE_SIZE = 4 * 1024 - 1, /* of an answer that comes in small pieces over a long time */
+    TRANSFER_RECEIVE_SIZE = 16 * 1024 - 1, /* libcurl takes a byte more */
     TRANSFER_SEND_SIZE = 16 * 1024,
     TRANSFER_HEADERS_MAX = 128, /* header lines of an answer that are looked at; the rest is dropped */
     TRANSFER_HEADER_BYTES_MAX = 256 * 1024,

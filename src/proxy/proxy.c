@@ -5,10 +5,10 @@
 
 #include "exchange.h"
 #include "sluice/clock.h"
+#include "sluice/heap.h"
 #include "sluice/log.h"
 
 #include <ctype.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -168,7 +168,7 @@ static void proxy_on_calm(evutil_socket_t fd, short what, void *arg)
     if (p->active > 0)
         return;
     p->peak = 0;
-    malloc_trim(0);
+    heap_give_back();
 }
 
 static void proxy_note_calm(struct proxy *p)

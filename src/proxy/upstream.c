@@ -304,7 +304,6 @@ static bool upstream_start(struct exchange *x)
         .streamed = streamed,
         .length = x->http.content_length,
         .http2 = c->upstream_http2 && upstream_answer_is_small(x),
-        .trickles = x->fields.stream,
         .limits = {c->upstream_connect_us, c->upstream_first_byte_us, c->upstream_idle_us, c->upstream_total_us},
     };
     x->upstream_started_us = clock_monotonic_us();

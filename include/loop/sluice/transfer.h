@@ -63,7 +63,6 @@ struct transfer_request {
     bool streamed;              /* the body comes from read() instead; it cannot be sent twice */
     int64_t length;             /* of a streamed body; -1: not known, it is sent in chunks */
     bool http2;                 /* by ALPN, where the upstream has it */
-    bool trickles;              /* the answer will come in small pieces, over a long time: little is read at once */
     struct transfer_limits limits;
 };
 

@@ -123,7 +123,7 @@ class Missing(Exception):
 # ---- callgrind --------------------------------------------------------------------------------------------------
 
 CALLGRIND = ["valgrind", "-q", "--tool=callgrind", "--callgrind-out-file={directory}/profile"]
-ALLOCATORS = re.compile(r"^(malloc|calloc|realloc|reallocarray|aligned_alloc|posix_memalign)$")
+ALLOCATORS = re.compile(r"^(mi_)?(malloc|calloc|realloc|reallocarray|aligned_alloc|posix_memalign)$")
 
 
 def _command(process, *words):
