@@ -72,12 +72,13 @@ static void fcgi_take_begin(struct fcgi_request *r, const struct fcgi_record *re
 static void fcgi_begin_request(struct fcgi_request *r)
 {
     event_del(&r->timer);
-    if (!r->too_large && !fcgi_params_are_sound(buf_slice(&r->params), SIZE_MAX)) {
-        fcgi_end_connection(r, FCGI_PEER_BROKE);
-        return;
+    if (!r->too_large && !fcgi_params_are_sound(buf_slice(&r->params), FCGI_PARAMS_MAX)) {
+        if (!fcgi_params_are_sound(buf_slice(&r->params), SIZE_MAX)) {
+            fcgi_end_connection(r, FCGI_PEER_BROKE);
+            return;
+        }
+        r->too_large = true; /* too many pairs */
     }
-    if (!fcgi_params_are_sound(buf_slice(&r->params), FCGI_PARAMS_MAX))
-        r->too_large = true;
     struct slice params = r->too_large ? (struct slice){NULL, 0} : buf_slice(&r->params);
     if (!fcgi_wire_accept(&r->wire, &r->server->feed, r->id, r->begin_body, params, r->fd)) {
         log_message(LOG_LEVEL_ERROR, "fcgi_accept_failed", "libfcgi did not take a request's head");

@@ -117,15 +117,22 @@ static bool cache_prompt_is_template(const struct endpoint *endpoint, struct jso
     return endpoint->fields == ENDPOINT_FIELDS_CHAT ? cache_is_given(prompt) : prompt.kind == JSON_KIND_OBJECT;
 }
 
+/* Reads the body once. */
+static bool cache_find_fields(struct slice text, struct json_value field[CACHE_FIELDS])
+{
+    struct json_value body = {JSON_KIND_OBJECT, slice_trim(text)};
+    return slice_starts_with(body.raw, SLICE_LITERAL("{")) &&
+           json_value_find_all(body, cache_field_names, CACHE_FIELDS, field);
+}
+
 static struct cache_verdict cache_judge_body(const struct endpoint *endpoint, struct slice text)
 {
-    struct json_value body, field[CACHE_FIELDS];
+    struct json_value field[CACHE_FIELDS];
     const char *reason;
-    if (!json_value_read(text, &body) || body.kind != JSON_KIND_OBJECT)
+    if (!cache_find_fields(text, field))
         return cache_refuse("not_json");
     if (endpoint->fields == ENDPOINT_FIELDS_EMBEDDINGS)
         return (struct cache_verdict){CACHE_KIND_EMBEDDINGS, NULL};
-    json_value_find_all(body, cache_field_names, CACHE_FIELDS, field);
     if ((reason = cache_not_repeatable(field)) || (reason = cache_side_effect(field)))
         return cache_refuse(reason);
     if (cache_prompt_is_template(endpoint, field[CACHE_FIELD_PROMPT]))

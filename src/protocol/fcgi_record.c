@@ -21,36 +21,33 @@ enum fcgi_record_result fcgi_record_parse(struct slice bytes, struct fcgi_record
     return FCGI_RECORD_OK;
 }
 
-/* One length of one or four bytes; false where the stream ends within it. */
-static bool fcgi_params_take_length(struct slice *rest, size_t *out)
+/* One length of one or four bytes (section 3.4); where it ends, or NULL where the stream ends within it. */
+static inline const uint8_t *fcgi_params_take_length(const uint8_t *p, const uint8_t *end, size_t *out)
 {
-    const uint8_t *p = (const uint8_t *)rest->ptr;
-    if (rest->len == 0)
-        return false;
+    if (p == end)
+        return NULL;
     if (p[0] < 0x80) {
         *out = p[0];
-        *rest = slice_skip(*rest, 1);
-        return true;
+        return p + 1;
     }
-    if (rest->len < 4)
-        return false;
+    if (end - p < 4)
+        return NULL;
     *out = (size_t)(p[0] & 0x7F) << 24 | (size_t)p[1] << 16 | (size_t)p[2] << 8 | p[3];
-    *rest = slice_skip(*rest, 4);
-    return true;
+    return p + 4;
 }
 
 bool fcgi_params_are_sound(struct slice params, size_t max_pairs)
 {
+    const uint8_t *p = (const uint8_t *)params.ptr, *end = params.len > 0 ? p + params.len : p;
     size_t name, value;
-    for (size_t pairs = 0; params.len > 0; pairs++) {
-        if (pairs == max_pairs || !fcgi_params_take_length(&params, &name) ||
-            !fcgi_params_take_length(&params, &value))
+    for (size_t pairs = 0; p != end; pairs++) {
+        if (pairs == max_pairs || !(p = fcgi_params_take_length(p, end, &name)) ||
+            !(p = fcgi_params_take_length(p, end, &value)))
             return false;
-        if (name > params.len || value > params.len - name)
+        size_t left = (size_t)(end - p);
+        if (name > left || value > left - name || memchr(p, '\0', name + value))
             return false;
-        if (name + value > 0 && memchr(params.ptr, '\0', name + value))
-            return false;
-        params = slice_skip(params, name + value);
+        p += name + value;
     }
     return true;
 }

@@ -78,25 +78,31 @@ bool http_response_end(struct buf *b)
     return buf_append_text(b, "\r\n");
 }
 
-/* A name that ends in '*' stands for all that begin so. */
-static const char *const http_passed[] = {
-    "content-type",  "content-disposition", "content-encoding", "content-language", "content-range",
-    "accept-ranges", "cache-control",       "etag",             "last-modified",    "location",
-    "x-request-id",  "x-should-retry",      "openai-*",         "x-ratelimit-*",    "retry-after*",
+#define HTTP_PASSED(name, more) {{name, sizeof(name) - 1}, more}
+
+/* One whose `more` is set stands for all that begin so. */
+static const struct http_passed {
+    struct slice name;
+    bool more;
+} http_passed[] = {
+    HTTP_PASSED("content-type", false),     HTTP_PASSED("content-disposition", false), HTTP_PASSED("content-encoding", false),
+    HTTP_PASSED("content-language", false), HTTP_PASSED("content-range", false),       HTTP_PASSED("accept-ranges", false),
+    HTTP_PASSED("cache-control", false),    HTTP_PASSED("etag", false),                HTTP_PASSED("last-modified", false),
+    HTTP_PASSED("location", false),         HTTP_PASSED("x-request-id", false),        HTTP_PASSED("x-should-retry", false),
+    HTTP_PASSED("openai-", true),           HTTP_PASSED("x-ratelimit-", true),         HTTP_PASSED("retry-after", true),
 };
+
+/* All begin with a letter: most others are told by it and by their length. */
+static inline bool http_name_passes(struct slice name, const struct http_passed *p)
+{
+    bool fits = p->more ? name.len >= p->name.len : name.len == p->name.len;
+    return fits && (name.ptr[0] | 0x20) == p->name.ptr[0] && strncasecmp(name.ptr, p->name.ptr, p->name.len) == 0;
+}
 
 bool http_response_passes(struct slice name)
 {
-    for (size_t i = 0; i < sizeof http_passed / sizeof *http_passed; i++) {
-        if (name.len == 0 || (name.ptr[0] | 0x20) != http_passed[i][0])
-            continue; /* all begin with a letter */
-        struct slice known = slice_from_text(http_passed[i]);
-        if (known.ptr[known.len - 1] == '*') {
-            if (slice_starts_with_nocase(name, slice_take(known, known.len - 1)))
-                return true;
-        } else if (slice_equals_nocase(name, known)) {
+    for (size_t i = 0; i < sizeof http_passed / sizeof *http_passed; i++)
+        if (http_name_passes(name, &http_passed[i]))
             return true;
-        }
-    }
     return false;
 }

@@ -210,10 +210,8 @@ static int json_bytes_next(struct json_bytes *b)
     return b->len == 0 ? -1 : (unsigned char)b->piece[b->at++];
 }
 
-bool json_scan_text_is(struct slice inner, const char *text)
+bool json_scan_text_says(struct slice inner, const char *text)
 {
-    if (inner.len > 0 && inner.ptr[0] != text[0] && inner.ptr[0] != '\\')
-        return false; /* most of the time */
     if (inner.len == 0 || !memchr(inner.ptr, '\\', inner.len))
         return slice_equals_text(inner, text);
     struct json_bytes bytes = {.rest = inner};

@@ -55,7 +55,13 @@ void json_scan_leave(struct json_scan *s, const char *end);
 size_t json_scan_decode(struct slice *text, char out[4]);
 
 /* Whether it says text, its escapes decoded. */
-bool json_scan_text_is(struct slice inner, const char *text);
+bool json_scan_text_says(struct slice inner, const char *text);
+
+/* The same; most names differ in their first letter, which is looked at in place. */
+static inline bool json_scan_text_is(struct slice inner, const char *text)
+{
+    return (inner.len == 0 || inner.ptr[0] == text[0] || inner.ptr[0] == '\\') && json_scan_text_says(inner, text);
+}
 
 /* ---- whole values ------------------------------------------------------------------------------------ */
 
