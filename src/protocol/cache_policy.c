@@ -125,10 +125,21 @@ static bool cache_find_fields(struct slice text, struct json_value field[CACHE_F
            json_value_find_all(body, cache_field_names, CACHE_FIELDS, field);
 }
 
+/* Most requests do not say one, and need not be read for that. One whose name is written with escapes is not found, and
+ * goes upstream. */
+static bool cache_may_say_temperature(const struct endpoint *endpoint, struct slice text)
+{
+    static const char name[] = "\"temperature\"";
+    return endpoint->fields == ENDPOINT_FIELDS_EMBEDDINGS ||
+           (text.len > 0 && memmem(text.ptr, text.len, name, sizeof name - 1));
+}
+
 static struct cache_verdict cache_judge_body(const struct endpoint *endpoint, struct slice text)
 {
     struct json_value field[CACHE_FIELDS];
     const char *reason;
+    if (!cache_may_say_temperature(endpoint, text))
+        return cache_refuse("temperature");
     if (!cache_find_fields(text, field))
         return cache_refuse("not_json");
     if (endpoint->fields == ENDPOINT_FIELDS_EMBEDDINGS)

@@ -74,11 +74,12 @@ bool stream_usage_ask(struct slice body, struct buf *out)
 
 bool stream_usage_is_extra(struct slice data)
 {
-    struct json_value object, choices, usage;
-    if (!json_value_read(data, &object))
+    enum { CHOICES, USAGE, MEMBERS };
+    static const char *const names[MEMBERS] = {"choices", "usage"};
+    struct json_value object = {JSON_KIND_OBJECT, slice_trim(data)}, found[MEMBERS];
+    if (!slice_starts_with(object.raw, SLICE_LITERAL("{")) || !json_value_find_all(object, names, MEMBERS, found) ||
+        found[CHOICES].kind != JSON_KIND_ARRAY || found[USAGE].kind != JSON_KIND_OBJECT)
         return false;
-    if (!json_value_find(object, "choices", &choices) || choices.kind != JSON_KIND_ARRAY)
-        return false;
-    struct slice inside = slice_trim(slice_take(slice_skip(choices.raw, 1), choices.raw.len - 2));
-    return inside.len == 0 && json_value_find(object, "usage", &usage) && usage.kind == JSON_KIND_OBJECT;
+    struct slice choices = found[CHOICES].raw;
+    return slice_trim(slice_take(slice_skip(choices, 1), choices.len - 2)).len == 0;
 }
