@@ -4,6 +4,7 @@
  * A place is claimed by writing the set's hash into its tag. Two sets with one hash of 64 bits would be counted as one.
  */
 #include "metrics_internal.h"
+#include "sluice/eight.h"
 
 #include <string.h>
 
@@ -14,25 +15,37 @@ struct metrics_packed {
     size_t used; /* words that are not all zero */
 };
 
+/* What would end a value within it. text may be read up to seven bytes beyond its end. */
+static void metrics_hide_ends(char *text, size_t len)
+{
+    for (size_t i = 0; i < len;) {
+        uint64_t v = eight_load(text + i);
+        size_t clean = eight_before(eight_equal(v, METRICS_SEPARATOR) | eight_equal(v, '\0'));
+        i += clean;
+        if (clean < 8 && i < len)
+            text[i++] = '?';
+    }
+}
+
 static size_t metrics_pack_part(char *to, size_t at, struct slice part)
 {
-    for (size_t i = 0; i < part.len && at < METRICS_LABELS_SIZE - 1; i++) {
-        char c = part.ptr[i];
-        to[at++] = c == METRICS_SEPARATOR || c == '\0' ? '?' : c;
-    }
-    return at;
+    part = slice_take(part, METRICS_LABELS_SIZE - 1 - at);
+    if (part.len > 0)
+        memcpy(to + at, part.ptr, part.len);
+    metrics_hide_ends(to + at, part.len);
+    return at + part.len;
 }
 
 static void metrics_pack(struct metrics_packed *p, const char *key, const struct metrics_values *values)
 {
-    char text[METRICS_LABELS_SIZE] = {0};
+    char text[METRICS_LABELS_SIZE + 8] = {0};
     size_t at = metrics_pack_part(text, 0, slice_from_text(key));
     for (size_t i = 0; values && i < METRICS_VALUES_MAX && values->items[i].ptr; i++) {
         if (at < METRICS_LABELS_SIZE - 1)
             text[at++] = METRICS_SEPARATOR;
         at = metrics_pack_part(text, at, values->items[i]);
     }
-    memcpy(p->words, text, sizeof text);
+    memcpy(p->words, text, sizeof p->words);
     p->used = (at + 8) / 8;
 }
 
