@@ -29,7 +29,7 @@ static void vector_put(struct buf *out, uint64_t hash, struct vector_form form)
         return;
     }
     for (size_t i = 0; i < form.dimensions; i++) {
-        buf_printf(out, "%c%.8g", i ? ',' : '[', (double)values[i]);
+        buf_printf(out, "%c%.9g", i ? ',' : '[', (double)values[i]);
     }
     BUF_LIT(out, "]");
 }
