@@ -117,14 +117,6 @@ static bool cache_prompt_is_template(const struct endpoint *endpoint, struct jso
     return endpoint->fields == ENDPOINT_FIELDS_CHAT ? cache_is_given(prompt) : prompt.kind == JSON_KIND_OBJECT;
 }
 
-/* Reads the body once. */
-static bool cache_find_fields(struct slice text, struct json_value field[CACHE_FIELDS])
-{
-    struct json_value body = {JSON_KIND_OBJECT, slice_trim(text)};
-    return slice_starts_with(body.raw, SLICE_LITERAL("{")) &&
-           json_value_find_all(body, cache_field_names, CACHE_FIELDS, field);
-}
-
 /* Most requests do not say one, and need not be read for that. One whose name is written with escapes is not found, and
  * goes upstream. */
 static bool cache_may_say_temperature(const struct endpoint *endpoint, struct slice text)
@@ -140,7 +132,7 @@ static struct cache_verdict cache_judge_body(const struct endpoint *endpoint, st
     const char *reason;
     if (!cache_may_say_temperature(endpoint, text))
         return cache_refuse("temperature");
-    if (!cache_find_fields(text, field))
+    if (!json_object_find_all(text, cache_field_names, CACHE_FIELDS, field))
         return cache_refuse("not_json");
     if (endpoint->fields == ENDPOINT_FIELDS_EMBEDDINGS)
         return (struct cache_verdict){CACHE_KIND_EMBEDDINGS, NULL};

@@ -73,22 +73,41 @@ bool json_value_find(struct json_value object, const char *name, struct json_val
     return out->kind != JSON_KIND_ERROR;
 }
 
-bool json_value_find_all(struct json_value object, const char *const *names, size_t count, struct json_value *out)
+/* Leaves items behind the object's end. */
+static bool json_items_find_all(struct json_items *items, struct slice object, const char *const *names, size_t count,
+                                struct json_value *out)
 {
-    struct json_items items;
     struct json_value value;
     struct slice found;
     for (size_t i = 0; i < count; i++)
         out[i] = (struct json_value){JSON_KIND_ERROR, {NULL, 0}};
-    if (object.kind != JSON_KIND_OBJECT || !json_items_begin(&items, object))
+    if (!json_items_begin(items, (struct json_value){JSON_KIND_OBJECT, object}))
         return false;
-    while (json_items_next(&items, &found, &value))
+    while (json_items_next(items, &found, &value))
         for (size_t i = 0; i < count; i++)
             if (json_scan_text_is(found, names[i])) {
                 out[i] = value;
                 break;
             }
-    return !items.failed;
+    return !items->failed;
+}
+
+bool json_value_find_all(struct json_value object, const char *const *names, size_t count, struct json_value *out)
+{
+    struct json_items items;
+    struct slice raw = object.kind == JSON_KIND_OBJECT ? object.raw : (struct slice){NULL, 0};
+    return json_items_find_all(&items, raw, names, count, out);
+}
+
+bool json_object_find_all(struct slice text, const char *const *names, size_t count, struct json_value *out)
+{
+    struct json_items items;
+    struct slice token;
+    text = slice_trim(text);
+    if (!slice_starts_with(text, SLICE_LITERAL("{")))
+        text = (struct slice){NULL, 0};
+    return json_items_find_all(&items, text, names, count, out) &&
+           json_scan_next(&items.scan, &token) == JSON_KIND_DONE;
 }
 
 bool json_value_find_path(struct json_value object, const char *const *names, struct json_value *out)

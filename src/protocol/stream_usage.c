@@ -76,9 +76,9 @@ bool stream_usage_is_extra(struct slice data)
 {
     enum { CHOICES, USAGE, MEMBERS };
     static const char *const names[MEMBERS] = {"choices", "usage"};
-    struct json_value object = {JSON_KIND_OBJECT, slice_trim(data)}, found[MEMBERS];
-    if (!slice_starts_with(object.raw, SLICE_LITERAL("{")) || !json_value_find_all(object, names, MEMBERS, found) ||
-        found[CHOICES].kind != JSON_KIND_ARRAY || found[USAGE].kind != JSON_KIND_OBJECT)
+    struct json_value found[MEMBERS];
+    if (!json_object_find_all(data, names, MEMBERS, found) || found[CHOICES].kind != JSON_KIND_ARRAY ||
+        found[USAGE].kind != JSON_KIND_OBJECT)
         return false;
     struct slice choices = found[CHOICES].raw;
     return slice_trim(slice_take(slice_skip(choices, 1), choices.len - 2)).len == 0;

@@ -24,7 +24,7 @@ struct cache_verdict {
     const char *reason; /* of CACHE_KIND_NONE, in snake_case, for the log; otherwise NULL */
 };
 
-/* body: the request's, known to be JSON; looked into only for POST. */
+/* body: the request's; looked into only for POST. */
 struct cache_verdict cache_policy_request(const struct endpoint *endpoint, struct slice method,
                                           struct slice body);
 

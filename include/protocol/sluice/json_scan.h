@@ -93,6 +93,9 @@ bool json_value_find(struct json_value object, const char *name, struct json_val
 /* Several members in one reading of the object: out[i] as above for names[i]. False where it is no sound object. */
 bool json_value_find_all(struct json_value object, const char *const *names, size_t count, struct json_value *out);
 
+/* The same of a whole text, which must be an object and nothing else: read once. */
+bool json_object_find_all(struct slice text, const char *const *names, size_t count, struct json_value *out);
+
 /* The same through several objects: names in order, NULL at the end. */
 bool json_value_find_path(struct json_value object, const char *const *names, struct json_value *out);
 
