@@ -76,10 +76,12 @@ static _Atomic uint64_t *metrics_cell(struct metrics *m, enum metrics_counter co
 {
     const struct metrics_counter_family *f = &metrics_counters[counter];
     struct metrics_table t = metrics_sets(m->file);
-    struct metrics_values filled = metrics_filled(values, f->labels), others = metrics_others(f->labels);
+    struct metrics_values filled = metrics_filled(values, f->labels);
     ptrdiff_t at = metrics_table_find(&t, f->key, &filled, &m->file->set_counts[counter], f->max);
-    if (at < 0)
+    if (at < 0) {
+        struct metrics_values others = metrics_others(f->labels);
         at = metrics_table_find(&t, f->key, &others, &m->file->set_counts[counter], SIZE_MAX);
+    }
     return at < 0 ? NULL : &m->file->sets[at].value;
 }
 
@@ -161,10 +163,12 @@ struct metrics_histogram metrics_find(struct metrics *m, enum metrics_histogram_
     if (!m)
         return h;
     struct metrics_table t = metrics_spreads(m->file);
-    struct metrics_values filled = metrics_filled(values, f->labels), others = metrics_others(f->labels);
+    struct metrics_values filled = metrics_filled(values, f->labels);
     ptrdiff_t at = metrics_table_find(&t, f->key, &filled, &m->file->histogram_counts[kind], f->max);
-    if (at < 0)
+    if (at < 0) {
+        struct metrics_values others = metrics_others(f->labels);
         at = metrics_table_find(&t, f->key, &others, &m->file->histogram_counts[kind], SIZE_MAX);
+    }
     if (at >= 0)
         h.cells = &m->file->histograms[at].cells;
     return h;
