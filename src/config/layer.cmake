@@ -7,6 +7,7 @@ sluice_add_layer(config
     config_print.c
     config_report.c
     dotenv.c
+    option_json.c
     option_keys.c
     option_limits.c
     option_metrics.c

@@ -1,10 +1,11 @@
 /*
  * The secret types: lists of keys, and the map of client keys.
  *
- * Messages name a key by its place, never by its text; jansson's own messages quote their input and are not
- * used. Every copy of a secret is overwritten when the config's memory goes.
+ * Messages name a key by its place, never by its text. Every copy of a secret is overwritten when the config's memory goes.
  */
 #include "option_keys.h"
+
+#include "option_json.h"
 
 #include <stdlib.h>
 
@@ -195,9 +196,10 @@ static bool option_read_map_object(const struct option_value *v, size_t place, j
     return ok;
 }
 
-static bool option_read_mapping(const struct option_value *v, size_t place, const char *client_key,
-                                json_t *json, struct config_mapping *out)
+static bool option_read_mapping(const struct option_value *v, size_t place, const char *client_key, json_t *json,
+                                void *item)
 {
+    struct config_mapping *out = item;
     const char *wrong = option_check_key(client_key);
     bool ok = !wrong || option_reject(v, "client key %zu %s", place, wrong);
     out->client_key = option_copy_secret(v->config, slice_from_text(client_key));
@@ -209,68 +211,13 @@ static bool option_read_mapping(const struct option_value *v, size_t place, cons
     return out->api_key && ok;
 }
 
-static bool option_read_map(const struct option_value *v, json_t *json, struct config_mappings *field)
-{
-    size_t count = json_object_size(json), place = 0;
-    struct config_mapping *items = arena_alloc(&v->config->memory, count * sizeof *items);
-    if (!items)
-        return option_reject_memory(v);
-    const char *client_key;
-    json_t *value;
-    bool ok = true;
-    json_object_foreach(json, client_key, value)
-    {
-        if (!option_read_mapping(v, place + 1, client_key, value, &items[place]))
-            ok = false;
-        place++;
-    }
-    if (ok)
-        *field = (struct config_mappings){count, count > 0 ? items : NULL};
-    return ok;
-}
-
-static const char *option_json_mistake(const json_error_t *error)
-{
-    switch (json_error_code(error)) {
-    case json_error_duplicate_key:
-        return "the same name stands twice in one object";
-    case json_error_premature_end_of_input:
-        return "it ends too early";
-    case json_error_end_of_input_expected:
-        return "text follows its end";
-    case json_error_null_character:
-    case json_error_null_byte_in_key:
-        return "it holds a NUL character";
-    case json_error_invalid_utf8:
-        return "it is not UTF-8";
-    case json_error_numeric_overflow:
-        return "a number is too large";
-    default:
-        return "a quote, comma, colon or bracket is wrong";
-    }
-}
-
-json_t *option_load_json(const struct option_value *v)
-{
-    json_error_t error;
-    json_t *json = json_loadb(v->text.ptr, v->text.len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
-    if (!json)
-        option_reject(v, "the value is not JSON: line %d, column %d: %s", error.line, error.column,
-                      option_json_mistake(&error));
-    return json;
-}
-
 bool option_set_key_map(const struct option_value *v, struct config_mappings *field)
 {
-    if (v->text.len == 0) {
-        *field = (struct config_mappings){0, NULL};
-        return true;
-    }
-    json_t *json = option_load_json(v);
-    if (!json)
-        return false;
-    bool ok = json_is_object(json) ? option_read_map(v, json, field)
-                                   : option_reject(v, "the value is JSON, but not an object");
+    struct option_members all;
+    json_t *json = option_load_object(v);
+    bool ok = json && option_read_members(v, json, sizeof *field->items, option_read_mapping, &all);
+    if (ok)
+        *field = (struct config_mappings){all.count, all.items};
     json_decref(json);
     return ok;
 }

@@ -3,11 +3,8 @@
  *
  * Of a client key only its digest is kept. Messages name it by its place.
  */
-#include "option_value.h"
-
+#include "option_json.h"
 #include "option_keys.h"
-
-#include <jansson.h>
 
 enum { OPTION_OVERRIDE_UNSAID = -1 };
 
@@ -53,9 +50,10 @@ static bool option_read_override(const struct option_value *v, size_t place, jso
     return ok;
 }
 
-static bool option_read_override_of(const struct option_value *v, size_t place, const char *client_key,
-                                    json_t *json, struct config_override *out)
+static bool option_read_override_of(const struct option_value *v, size_t place, const char *client_key, json_t *json,
+                                    void *item)
 {
+    struct config_override *out = item;
     const char *wrong = option_check_key(client_key);
     *out = (struct config_override){.requests_per_minute = OPTION_OVERRIDE_UNSAID,
                                     .tokens_per_minute = OPTION_OVERRIDE_UNSAID,
@@ -68,37 +66,13 @@ static bool option_read_override_of(const struct option_value *v, size_t place, 
            option_read_override(v, place, json, out);
 }
 
-static bool option_read_overrides(const struct option_value *v, json_t *json, struct config_overrides *field)
-{
-    size_t count = json_object_size(json), place = 0;
-    struct config_override *items = arena_alloc(&v->config->memory, count * sizeof *items);
-    if (!items)
-        return option_reject_memory(v);
-    const char *client_key;
-    json_t *value;
-    bool ok = true;
-    json_object_foreach(json, client_key, value)
-    {
-        if (!option_read_override_of(v, place + 1, client_key, value, &items[place]))
-            ok = false;
-        place++;
-    }
-    if (ok)
-        *field = (struct config_overrides){count, count > 0 ? items : NULL};
-    return ok;
-}
-
 bool option_set_overrides(const struct option_value *v, struct config_overrides *field)
 {
-    if (v->text.len == 0) {
-        *field = (struct config_overrides){0, NULL};
-        return true;
-    }
-    json_t *json = option_load_json(v);
-    if (!json)
-        return false;
-    bool ok = json_is_object(json) ? option_read_overrides(v, json, field)
-                                   : option_reject(v, "the value is JSON, but not an object");
+    struct option_members all;
+    json_t *json = option_load_object(v);
+    bool ok = json && option_read_members(v, json, sizeof *field->items, option_read_override_of, &all);
+    if (ok)
+        *field = (struct config_overrides){all.count, all.items};
     json_decref(json);
     return ok;
 }

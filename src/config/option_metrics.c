@@ -3,12 +3,9 @@
  *
  * Of a client key only its digest is kept. Messages name it by its place.
  */
-#include "option_value.h"
-
+#include "option_json.h"
 #include "option_keys.h"
 #include "sluice/network.h"
-
-#include <jansson.h>
 
 enum { OPTION_ALIAS_PART_MAX = 8 /* a short name may be in the key by chance */ };
 
@@ -41,9 +38,9 @@ static const char *option_check_alias(const char *name, const char *client_key)
     return part ? "is a part of the key, or holds it" : NULL;
 }
 
-static bool option_read_alias(const struct option_value *v, size_t place, const char *client_key, const json_t *json,
-                              struct config_alias *out)
+static bool option_read_alias(const struct option_value *v, size_t place, const char *client_key, json_t *json, void *item)
 {
+    struct config_alias *out = item;
     const char *wrong = option_check_key(client_key);
     if (wrong)
         return option_reject(v, "client key %zu %s", place, wrong);
@@ -55,37 +52,13 @@ static bool option_read_alias(const struct option_value *v, size_t place, const 
     return (out->name && digest_sha256(slice_from_text(client_key), &out->client_key)) || option_reject_memory(v);
 }
 
-static bool option_read_aliases(const struct option_value *v, json_t *json, struct config_aliases *field)
-{
-    size_t count = json_object_size(json), place = 0;
-    struct config_alias *items = arena_alloc(&v->config->memory, count * sizeof *items);
-    if (!items)
-        return option_reject_memory(v);
-    const char *client_key;
-    json_t *name;
-    bool ok = true;
-    json_object_foreach(json, client_key, name)
-    {
-        if (!option_read_alias(v, place + 1, client_key, name, &items[place]))
-            ok = false;
-        place++;
-    }
-    if (ok)
-        *field = (struct config_aliases){count, count > 0 ? items : NULL};
-    return ok;
-}
-
 bool option_set_aliases(const struct option_value *v, struct config_aliases *field)
 {
-    if (v->text.len == 0) {
-        *field = (struct config_aliases){0, NULL};
-        return true;
-    }
-    json_t *json = option_load_json(v);
-    if (!json)
-        return false;
-    bool ok = json_is_object(json) ? option_read_aliases(v, json, field)
-                                   : option_reject(v, "the value is JSON, but not an object");
+    struct option_members all;
+    json_t *json = option_load_object(v);
+    bool ok = json && option_read_members(v, json, sizeof *field->items, option_read_alias, &all);
+    if (ok)
+        *field = (struct config_aliases){all.count, all.items};
     json_decref(json);
     return ok;
 }

@@ -3,14 +3,10 @@
  *
  * Names have only characters that neither JSON nor the .env parser takes for its own.
  */
-#include "option_value.h"
-
-#include "option_keys.h"
+#include "option_json.h"
 
 #include <ctype.h>
 #include <stdlib.h>
-
-#include <jansson.h>
 
 /* One of the prices of a model. */
 struct option_price {
@@ -142,15 +138,8 @@ static bool option_read_prices(const struct option_value *v, json_t *json, struc
 
 bool option_set_prices(const struct option_value *v, struct config_prices *field)
 {
-    if (v->text.len == 0) {
-        *field = (struct config_prices){0, 0, NULL};
-        return true;
-    }
-    json_t *json = option_load_json(v);
-    if (!json)
-        return false;
-    bool ok = json_is_object(json) ? option_read_prices(v, json, field)
-                                   : option_reject(v, "the value is JSON, but not an object");
+    json_t *json = option_load_object(v);
+    bool ok = json && option_read_prices(v, json, field);
     json_decref(json);
     return ok;
 }
