@@ -1,6 +1,8 @@
 /* What the cache holds, in Redis and in the state directory, and making it empty. Nothing needs to run. */
 #include "cache_command.h"
 
+#include "subcommand.h"
+
 #include "sluice/cache_lmdb.h"
 #include "sluice/cache_redis.h"
 #include "sluice/clock.h"
@@ -12,7 +14,6 @@
 #include <unistd.h>
 
 enum {
-    CACHE_COMMAND_TEXT_MAX = 1024 * 1024,
     CACHE_COMMAND_REDIS_MS = 2000, /* for the connection, and for each answer */
     CACHE_COMMAND_PAUSE_US = 2000,
     CACHE_COMMAND_TRIES = 2000 /* of a store that is busy: four seconds */
@@ -271,32 +272,12 @@ static bool cache_command_was_meant(const struct cache_command *c, const struct 
     return false;
 }
 
-static int cache_command_work(struct cache_command *c, const struct config *config, struct buf *text)
+static bool cache_command_work(void *user, const struct config *config, struct buf *text)
 {
+    struct cache_command *c = user;
     bool redis = cache_command_redis(c, config, text);
     bool local = cache_command_local(c, config, text);
-    return redis && local && cache_command_was_meant(c, config, text) ? DAEMON_EXIT_OK : DAEMON_EXIT_FAILED;
-}
-
-static int cache_command_with_config(struct cache_command *c)
-{
-    struct config config = {0};
-    struct config_input input = {NULL, (const char *const *)environ, c->env_file};
-    struct config_report report;
-    struct buf text;
-    int status = DAEMON_EXIT_USAGE;
-    config_report_init(&report);
-    buf_init(&text, CACHE_COMMAND_TEXT_MAX);
-    if (!config_load(&config, &input, &report))
-        config_report_write(&report, &text);
-    else
-        status = run_as_owner_of(config.state_dir, &text) ? cache_command_work(c, &config, &text) : DAEMON_EXIT_FAILED;
-    if (text.len > 0)
-        fprintf(stderr, "%s%s", status == DAEMON_EXIT_USAGE ? "" : "sluice cache: ", buf_text(&text));
-    config_report_free(&report);
-    config_free(&config);
-    buf_free(&text);
-    return fflush(stdout) == 0 ? status : DAEMON_EXIT_FAILED;
+    return redis && local && cache_command_was_meant(c, config, text);
 }
 
 int cache_command_main(int argc, char **argv)
@@ -310,5 +291,5 @@ int cache_command_main(int argc, char **argv)
     }
     if (c.help)
         return fputs(cache_command_usage, stdout) < 0 ? DAEMON_EXIT_FAILED : DAEMON_EXIT_OK;
-    return cache_command_with_config(&c);
+    return subcommand_run(&(struct subcommand){"cache", c.env_file, cache_command_work, &c});
 }

@@ -1,13 +1,14 @@
 /* The limits as a table on standard output. */
 #include "limits_command.h"
 
+#include "subcommand.h"
+
 #include "sluice/daemon.h"
 #include "sluice/limits_view.h"
 
 #include <stdio.h>
-#include <unistd.h>
 
-enum { LIMITS_COMMAND_TEXT_MAX = 1024 * 1024, LIMITS_COMMAND_CELL = 48 };
+enum { LIMITS_COMMAND_CELL = 48 };
 
 static const char limits_command_usage[] = "usage: sluice limits [--env-file FILE] [--reset FINGERPRINT]\n"
                                            "\n"
@@ -80,9 +81,9 @@ static void limits_command_row(void *user, const struct limits_view_row *row)
            tokens, at_once, learned);
 }
 
-static bool limits_command_work(const struct limits_command *c, const struct config *config,
-                                struct buf *message)
+static bool limits_command_work(void *user, const struct config *config, struct buf *message)
 {
+    const struct limits_command *c = user;
     size_t count = 0;
     if (c->reset && !limits_view_is_fingerprint(c->reset)) {
         buf_printf(message,
@@ -97,28 +98,6 @@ static bool limits_command_work(const struct limits_command *c, const struct con
     return ok;
 }
 
-static int limits_command_with_config(const struct limits_command *c)
-{
-    struct config config = {0};
-    struct config_input input = {NULL, (const char *const *)environ, c->env_file};
-    struct config_report report;
-    struct buf text;
-    int status = DAEMON_EXIT_USAGE;
-    config_report_init(&report);
-    buf_init(&text, LIMITS_COMMAND_TEXT_MAX);
-    if (!config_load(&config, &input, &report))
-        config_report_write(&report, &text);
-    else
-        status = run_as_owner_of(config.state_dir, &text) && limits_command_work(c, &config, &text) ? DAEMON_EXIT_OK
-                                                                                                   : DAEMON_EXIT_FAILED;
-    if (text.len > 0)
-        fprintf(stderr, "%s%s\n", status == DAEMON_EXIT_USAGE ? "" : "sluice limits: ", buf_text(&text));
-    config_report_free(&report);
-    config_free(&config);
-    buf_free(&text);
-    return status;
-}
-
 int limits_command_main(int argc, char **argv)
 {
     struct limits_command c;
@@ -130,5 +109,5 @@ int limits_command_main(int argc, char **argv)
     }
     if (c.help)
         return fputs(limits_command_usage, stdout) < 0 ? DAEMON_EXIT_FAILED : DAEMON_EXIT_OK;
-    return limits_command_with_config(&c);
+    return subcommand_run(&(struct subcommand){"limits", c.env_file, limits_command_work, &c});
 }
