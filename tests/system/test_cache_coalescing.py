@@ -14,7 +14,7 @@ import pytest
 
 from harness import keys
 from harness.caching import ask, at_once, embeddings, fixed, result, unique, upstream
-from harness.process import memory_of, wait_until
+from harness.process import descriptors_of, growth_of, wait_until
 from harness.sluice import SANITIZED
 from harness.sse import contents_of, data_of, words
 
@@ -348,6 +348,9 @@ def test_waiting_has_a_limit(together, pool, workers):
 # ---- nothing is left -------------------------------------------------------------------------------------------------------
 
 
+GROWTH_MAX = 1024 * 1024
+
+
 def test_nothing_is_left(together, pool):
     stack = together()
     (worker,) = stack.sluice.workers()
@@ -365,10 +368,9 @@ def test_nothing_is_left(together, pool):
 
     for _ in range(3):
         one_round()
-    descriptors, memory = len(os.listdir(f"/proc/{worker}/fd")), memory_of(worker)
-    for _ in range(3 if SANITIZED else 8):
-        one_round()
-    wait_until(lambda: len(os.listdir(f"/proc/{worker}/fd")) <= descriptors + 2, "the end of all descriptors")
-    grown = memory_of(worker) - memory
+    descriptors = descriptors_of(worker)
+    rounds, batches = (3, 1) if SANITIZED else (8, 4)
+    grown = growth_of(worker, lambda: [one_round() for _ in range(rounds)], GROWTH_MAX, batches)
+    wait_until(lambda: descriptors_of(worker) <= descriptors + 2, "the end of all descriptors")
     print(f"\ngrown by {grown // 1024} KiB")
-    assert SANITIZED or grown < 1024 * 1024
+    assert SANITIZED or grown <= GROWTH_MAX

@@ -1,7 +1,6 @@
 """An upstream that fails in every way there is: each ends as docs/errors.md says, and nothing is left of it."""
 
 import json
-import os
 import re
 import subprocess
 import time
@@ -12,7 +11,7 @@ import pytest
 from harness import keys
 from harness.bodies import MESSAGES, chat
 from harness.errors import error_of
-from harness.process import free_port, memory_of, wait_until
+from harness.process import descriptors_of, free_port, growth_of, wait_until
 from harness.sim import Simulator
 from harness.sluice import SANITIZED
 from harness.sse import data_of
@@ -263,6 +262,8 @@ def test_a_stream_split_at_each_byte(impatient, path, make, step, ends):
 
 # Nothing is left
 
+GROWTH_MAX = 256 * 1024
+"""Of a worker, in some rounds: less than half a KiB a request."""
 ROUND = ["", "drop=1", "drop=1;rst=1", "cut=0", "cut=150", "cut=400;rst=1", "garbage=1", "headers=100000",
          "endless-header=1", "wrong-length=5", "badjson=1", "gzip=1", "status=500", "status=401", "status=429", "split=3",
          "cut-event=2", "error-event=1", "bigevent=300000", ""]
@@ -276,24 +277,18 @@ def one_round(stack):
     stack.post("/v1/files/file-1/content", method="GET", params={"sim": "size=300000"})
 
 
-def descriptors_of(pid):
-    return len(os.listdir(f"/proc/{pid}/fd"))
-
-
 def test_nothing_is_left_of_many_faults(make_stack):
     stack = make_stack(**{**IMPATIENT, "UPSTREAM__MAX_RETRIES": 1, "UPSTREAM__RETRY_BASE_SECONDS": "0.001"})
     (worker,) = stack.sluice.workers()
     for _ in range(3):
         one_round(stack)
-    descriptors, memory = descriptors_of(worker), memory_of(worker)
-    rounds = 3 if SANITIZED else 25
-    for _ in range(rounds):
-        one_round(stack)
-    grown = memory_of(worker) - memory
+    descriptors = descriptors_of(worker)
+    rounds = 3 if SANITIZED else 13
+    grown = growth_of(worker, lambda: [one_round(stack) for _ in range(rounds)], GROWTH_MAX, batches=1 if SANITIZED else 6)
     print(f"\n{rounds * (2 * len(ROUND) + 2)} requests: grown by {grown // 1024} KiB, "
           f"{descriptors_of(worker) - descriptors} descriptors")
     assert descriptors_of(worker) <= descriptors + 1  # an idle connection to the upstream more or less
-    assert SANITIZED or grown < 512 * 1024
+    assert SANITIZED or grown <= GROWTH_MAX
     wait_until(lambda: stack.sim.stats()["active"] == 0, "the end of all requests upstream")
     assert stack.sim.stats()["connections_open"] <= 2
 

@@ -25,11 +25,11 @@ from . import keys
 from .bodies import chat
 from .caching import embeddings, fixed
 from .exposition import scrape
-from .process import children_of, short_directory, state_of, wait_until
+from .process import children_of, descriptors_of, state_of, wait_until
 from .redis import Redis
-from .sluice import BINARY, SANITIZED
+from .replaceable import Replaceable
+from .sluice import SANITIZED
 from .sse import contents_of, data_of, words
-from .stack import Stack
 
 CLIENTS, REST_SECONDS, PAUSE_SECONDS = 12, 0.08, 3
 LIMIT_A_MINUTE = 120
@@ -171,10 +171,6 @@ def memory(pid):
     raise OSError("ended")
 
 
-def descriptors(pid):
-    return len(os.listdir(f"/proc/{pid}/fd"))
-
-
 class Samples(threading.Thread):
     """Memory and descriptors of the supervisor and of the elder worker, every second."""
 
@@ -186,7 +182,7 @@ class Samples(threading.Thread):
         while not self.ended.wait(1):
             for name, pid in (("supervisor", self.soak.supervisor), ("worker", self.soak.elder)):
                 try:
-                    self.rows.append((time.monotonic(), name, pid, memory(pid), descriptors(pid)))
+                    self.rows.append((time.monotonic(), name, pid, memory(pid), descriptors_of(pid)))
                 except (OSError, TypeError):
                     pass
 
@@ -198,23 +194,19 @@ class Samples(threading.Thread):
         return round(statistics.median(row[3] for row in rows)), statistics.median(row[4] for row in rows)
 
 
-class MixedSoak:
+class MixedSoak(Replaceable):
     def __init__(self, front="lighttpd"):
-        self.place = short_directory()
-        self.place.chmod(0o711)
-        self.binary = Path(shutil.copy(BINARY, self.place / "sluice"))
+        super().__init__()
         self.redis = Redis(self.place)
-        self.log = self.place / "requests.log"
-        self.stack = Stack(
-            front, binary=self.binary, WORKERS=2, LOG_LEVEL="info", LOG_FILE=self.log, CACHE__ENABLED="true",
+        self.start(
+            front, log=self.place / "requests.log", WORKERS=2, CACHE__ENABLED="true",
             CACHE__REDIS_URL=self.redis.url, RATE_LIMIT__BACKEND="redis", RATE_LIMIT__LEASE_SECONDS=2,
             RATE_LIMIT__OVERRIDES=json.dumps({keys.OTHER_CLIENT: {"requests_per_minute": LIMIT_A_MINUTE}}),
             UPSTREAM__RETRY_BASE_SECONDS="0.01", UPSTREAM__FIRST_BYTE_SECONDS=2, UPSTREAM__MAX_RETRIES=2,
         )
-        self.sluice = self.stack.sluice
         self.supervisor, self.elder = self.sluice.process.pid, None
         self.clients = Clients(self.stack.origin, self._explain)
-        self.lines, self.events, self._read_to = Counter(), Counter(), 0
+        self.lines = Counter()
         self.faults, self.kills, self.shaky = Counter(), [], []
         self.samples = Samples(self)
 
@@ -231,36 +223,12 @@ class MixedSoak:
 
     # ---- the log
 
-    def _read_log(self):
-        with open(self.log, "rb") as log:
-            log.seek(self._read_to)
-            new = log.read()
-        new = new[: new.rfind(b"\n") + 1]
-        self._read_to += len(new)
-        for line in new.splitlines():
-            entry = json.loads(line)
-            self.events[entry["event"]] += 1
-            if entry["event"] == "request" and entry["path"].startswith("/v1/"):
-                self.lines[str(entry.get("status", 0))] += 1
-
-    def _seen(self, event):
-        self._read_log()
-        return self.events[event]
-
-    def _signal(self, number, event):
-        before = self._seen(event)
-        self.sluice.process.send(number)
-        wait_until(lambda: self.sluice.process.must_live() and self._seen(event) > before, event, 60, 0.05)
+    def note(self, entry):
+        super().note(entry)
+        if entry["event"] == "request" and entry["path"].startswith("/v1/"):
+            self.lines[str(entry.get("status", 0))] += 1
 
     # ---- the faults
-
-    def reload(self):
-        self._signal(signal.SIGHUP, "reloaded")
-
-    def upgrade(self):
-        shutil.copy(BINARY, self.place / "sluice.new")
-        os.rename(self.place / "sluice.new", self.binary)
-        self._signal(signal.SIGUSR2, "upgraded")
 
     def rotate(self):
         """The old file is read to its end before it goes: each process writes to the new one when it likes."""
@@ -270,8 +238,9 @@ class MixedSoak:
         wait_until(self.log.exists, "the new log")
         time.sleep(1)
         new, self.log = self.log, old
-        self._read_log()
-        self.log, self._read_to = new, 0
+        self.read_log()
+        self.log = new
+        self.read_new_log()
         old.unlink()
 
     def kill_a_worker(self):
@@ -334,7 +303,7 @@ class MixedSoak:
         wait_until(lambda: self.stack.sim.stats()["active"] == 0, "the end of what the upstream does", 30)
         wait_until(lambda: len(self.sluice.workers()) == 2, "two workers", 30)
         time.sleep(3)
-        self._read_log()
+        self.read_log()
         page = scrape(self.stack)
         first, second = began + (ended - began) / 3, began + (ended - began) * 2 / 3
         third = {name: (self.samples.mean(name, first + 5, second), self.samples.mean(name, second, ended))

@@ -143,6 +143,11 @@ def memory_of(pid):
     raise AssertionError(f"process {pid} has no memory")
 
 
+def descriptors_of(pid):
+    """How many descriptors a process has open."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
 def sockets_of(pid):
     """How many sockets a process has open."""
     count = 0
@@ -152,3 +157,15 @@ def sockets_of(pid):
         except OSError:
             pass
     return count
+
+
+def growth_of(pid, work, at_most, batches=6):
+    """Bytes by which a process has grown in the last of some batches of the same work; the first that grew by no more than
+    at_most is the last. What is lost is lost in each; what an allocator keeps for itself, it takes once, whenever that is."""
+    for _ in range(batches):
+        before = memory_of(pid)
+        work()
+        grown = memory_of(pid) - before
+        if grown <= at_most:
+            break
+    return grown

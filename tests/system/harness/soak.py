@@ -2,20 +2,16 @@
 
 import asyncio
 import json
-import os
-import shutil
-import signal
 import time
-from pathlib import Path
 
 import httpx
 
 from . import keys, secrets
 from .bodies import chat
-from .process import children_of, short_directory, wait_until
-from .sluice import BINARY, SANITIZED
+from .process import children_of, descriptors_of, wait_until
+from .replaceable import Replaceable
+from .sluice import SANITIZED
 from .sse import contents_of, data_of, words
-from .stack import Stack
 
 STREAM = {**chat("events=12;pace=25"), "stream": True}
 WHOLE = chat("delay=15")
@@ -69,46 +65,12 @@ class Load:
                 await asyncio.gather(*tasks)
 
 
-def descriptors(pid):
-    return len(os.listdir(f"/proc/{pid}/fd"))
-
-
-class Soak:
-    """A stack whose program is a copy, so that it can be replaced by another one."""
-
+class Soak(Replaceable):
     def __init__(self, front, workers=2, clients=12):
-        self.place = short_directory()
-        self.place.chmod(0o711)
-        self.binary = Path(shutil.copy(BINARY, self.place / "sluice"))
-        self.stack = Stack(front, binary=self.binary, WORKERS=workers, LOG_LEVEL="info")
-        self.sluice, self.workers = self.stack.sluice, workers
+        super().__init__()
+        self.start(front, WORKERS=workers)
+        self.workers = workers
         self.load = Load(self.stack.origin, clients)
-        self._read_to, self._counts = 0, {"reloaded": 0, "upgraded": 0}
-
-    def count(self, event):
-        """How often the log names an event. Only what is new is read: the log grows long."""
-        with open(self.sluice.process.log, "rb") as log:
-            log.seek(self._read_to)
-            new = log.read()
-        new = new[: new.rfind(b"\n") + 1]
-        self._read_to += len(new)
-        for name in self._counts:
-            self._counts[name] += new.count(b'"event":"%s"' % name.encode())
-        return self._counts[event]
-
-    def _signal(self, number, event):
-        before = self.count(event)
-        self.sluice.process.send(number)
-        wait_until(lambda: self.sluice.process.must_live() and self.count(event) > before, event, 30)
-
-    def reload(self):
-        self._signal(signal.SIGHUP, "reloaded")
-
-    def upgrade(self):
-        """A new file under the old name, as a package manager puts it there."""
-        shutil.copy(BINARY, self.place / "sluice.new")
-        os.rename(self.place / "sluice.new", self.binary)
-        self._signal(signal.SIGUSR2, "upgraded")
 
     def settle(self):
         """Only the serving workers are left."""
@@ -121,22 +83,23 @@ class Soak:
 
         def work():
             for number in range(reloads):
-                if upgrades and number % max(1, reloads // upgrades) == 0 and self.count("upgraded") < upgrades:
+                if upgrades and number % max(1, reloads // upgrades) == 0 and self.seen("upgraded") < upgrades:
                     self.upgrade()
                 self.reload()
                 time.sleep(pause)
+            wait_until(lambda: self.load.requests > 2 * self.load.clients, "requests of all clients", 120, 0.05)
 
         self.stack.post(json=chat())
-        before = descriptors(supervisor), max(map(descriptors, self.sluice.workers()))
+        before = descriptors_of(supervisor), max(map(descriptors_of, self.sluice.workers()))
         asyncio.run(self.load.run(work))
         self.settle()
         time.sleep(1)
-        after = descriptors(supervisor), max(map(descriptors, self.sluice.workers()))
+        after = descriptors_of(supervisor), max(map(descriptors_of, self.sluice.workers()))
         lines = self.sluice.log_lines()
         return {
             "seconds": round(time.monotonic() - began, 1),
-            "reloads": self.count("reloaded"),
-            "upgrades": self.count("upgraded"),
+            "reloads": self.seen("reloaded"),
+            "upgrades": self.seen("upgraded"),
             "requests": self.load.requests,
             "failures": self.load.failures,
             "workers that died": [line for line in lines if line["event"] == "worker_died"],
