@@ -36,10 +36,21 @@ class Start:
         if wait:
             wait_until(lambda: self.process.must_live() and "Sluice is ready" in self.process.text(), "start.sh", 240)
             wait_until(lambda: "print(answer" in self.process.text(), "the last line")
-            self.children = [pid for pid in self.tree(self.process.pid) if pid != self.process.pid]
+            self.children = self.launched()
 
     def tree(self, pid):
         return [pid] + [below for child in children_of(pid) for below in self.tree(child)]
+
+    def launched(self):
+        """The servers, and what they have started: each is in a process group of its own. What the script runs beside them, such
+        as the cat that prints its last lines, is in the script's, and may end at any moment."""
+        groups = {}
+        for pid in self.tree(self.process.pid):
+            try:
+                groups[pid] = os.getpgid(pid)
+            except ProcessLookupError:
+                pass
+        return [pid for pid, group in groups.items() if group != self.process.pid]
 
     def ask(self, key, host="localhost"):
         return httpx.post(f"http://{host}:{self.port}/v1/chat/completions", json=chat(), trust_env=False,
