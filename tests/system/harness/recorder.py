@@ -94,9 +94,10 @@ class Recorder:
                 send(STDOUT, b"data: %d\n\n" % now_us())
                 await writer.drain()
             send(STDOUT, b"")
+            await writer.drain()
+            self.note(number, "answered")  # before the client can know of it: what comes later belongs to its next request
             send(END, bytes(8))
             await writer.drain()
-            self.note(number, "answered")
             if not keep:
                 writer.close()
         except ConnectionError:
