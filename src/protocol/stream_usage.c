@@ -76,10 +76,10 @@ bool stream_usage_is_extra(struct slice data)
 {
     enum { CHOICES, USAGE, MEMBERS };
     static const char *const names[MEMBERS] = {"choices", "usage"};
-    struct json_value found[MEMBERS];
+    struct json_value found[MEMBERS], choice;
+    struct json_items choices;
     if (!json_object_find_all(data, names, MEMBERS, found) || found[CHOICES].kind != JSON_KIND_ARRAY ||
         found[USAGE].kind != JSON_KIND_OBJECT)
         return false;
-    struct slice choices = found[CHOICES].raw;
-    return slice_trim(slice_take(slice_skip(choices, 1), choices.len - 2)).len == 0;
+    return json_items_begin(&choices, found[CHOICES]) && !json_items_next(&choices, NULL, &choice);
 }

@@ -2,10 +2,10 @@
 #include "test.h"
 
 #include "sluice/buf.h"
-#include "sluice/clock.h"
 #include "sluice/usage.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 struct usage_case {
     const char *text;
@@ -117,9 +117,9 @@ static void no_text_makes_it_slow(void **state)
         buf_init(&b, 256 * 1024);
         while (buf_append_text(&b, pieces[i]))
             continue;
-        int64_t start = clock_monotonic_us();
+        clock_t start = clock(); /* the process' own time, whatever else the machine does */
         assert_false(usage_find(buf_slice(&b), &u));
-        assert_true(clock_monotonic_us() - start < 2 * CLOCK_US_PER_SECOND);
+        assert_true(clock() - start < 2 * CLOCKS_PER_SEC);
         buf_free(&b);
     }
 }
