@@ -155,7 +155,7 @@ def timed(stack, request):
 
 def test_a_stream_is_joined_live_and_late(together, pool):
     stack = together()
-    request = fixed(sim="events=20;pace=50", **LIVE)
+    request = fixed(sim="events=20;pace=150", **LIVE)
     streams = [pool.submit(timed, stack, request) for _ in range(2)]
     is_upstream(stack)
     time.sleep(0.5)
@@ -165,8 +165,8 @@ def test_a_stream_is_joined_live_and_late(together, pool):
     assert sorted(cache for _, _, cache in [(0, 0, streams[0].result()[2]), *others]) == ["COALESCED", "COALESCED", "MISS"]
     for other, other_times, _ in others:
         assert other == events
-        assert abs(other_times[-1] - times[-1]) < 0.3
-        assert other_times[-1] - other_times[0] > 0.15, "as it arrives, not at the end"
+        assert abs(other_times[-1] - times[-1]) < 1
+        assert other_times[-1] - other_times[0] > 1, "as it arrives, not at the end"
     assert upstream(stack) == 1
 
 
