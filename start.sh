@@ -238,10 +238,16 @@ stop_everything() {
     exit "$status"
 }
 
-# Returns when the first of the children ends, and tells which.
+# Returns when the first of the children ends, and tells which. For `wait -n` bash does not know any more of one that a signal
+# has killed while another command ran; `wait` with its number does.
 wait_for_an_end() {
-    local ended status=0
-    wait -n -p ended "${children[@]}" 2>/dev/null || status=$?
+    local pid ended='' status=0
+    for pid in "${children[@]}"; do alive "$pid" || ended=$pid; done
+    if [ -n "$ended" ]; then
+        wait "$ended" 2>/dev/null || status=$?
+    else
+        wait -n -p ended "${children[@]}" 2>/dev/null || status=$?
+    fi
     fail "${names[${ended:-0}]:-a process} ended unexpectedly (status $status)"
 }
 

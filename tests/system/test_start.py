@@ -212,8 +212,13 @@ def test_the_end_leaves_nothing_behind(start, number):
     assert not os.path.exists(run_directory)
 
 
-def test_it_ends_when_a_part_ends(start):
-    one = start()
+@pytest.mark.parametrize("when", ["while it waits", "while it prints"])
+def test_it_ends_when_a_part_ends(start, tmp_path, when):
+    slow = tmp_path / "slow"
+    slow.mkdir()
+    (slow / "cat").write_text('#!/bin/sh\n/bin/cat "$@"\nexec sleep 1\n')
+    (slow / "cat").chmod(0o755)
+    one = start(**({"PATH": f"{slow}:{os.environ['PATH']}"} if when == "while it prints" else {}))
     (lighttpd,) = [pid for pid in one.children if "lighttpd" in open(f"/proc/{pid}/cmdline").read()]
     os.kill(lighttpd, signal.SIGKILL)
     wait_until(lambda: one.process.status is not None, "the end", 15)
